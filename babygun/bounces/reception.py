@@ -87,11 +87,14 @@ class Reception:
         return _LATER if "too_early" in outcomes else TAKEN
 
     async def _bounced(self, path: ReturnPath, reading: Reading) -> list[Outcome]:
-        outcomes = []
+        """One for each recipient, up to the first for which the server has to come again."""
+        outcomes: list[Outcome] = []
         for failure in reading.failures:
             report = bounce_of(failure, reading.reporter, self._classifier)
             outcomes.append(await late_bounce(self._store, path, report))
             metrics.RETURNED_OUTCOMES["bounce", outcomes[-1]].inc()
+            if outcomes[-1] == "too_early":
+                break
         return outcomes
 
     async def _complained(self, path: ReturnPath | None, reading: Reading) -> list[str]:

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
@@ -25,6 +26,7 @@ LARGEST = 64 << 20  # bytes: our own largest message, in base64, and a report ar
 _IDLE = 120.0  # s, between two commands
 _DATA_WITHIN = 600.0  # s, for one message to arrive
 _SESSION_WITHIN = 1800.0  # s
+_FLUSHED_WITHIN = 10.0  # s, for the last reply
 _MOST_ADDRESSES = 20  # of one message; reports have one
 _MOST_WRONG = 10  # wrong addresses in one session
 _LINE = 64 << 10  # bytes that are read at a time
@@ -83,13 +85,11 @@ class MailSession(SMTP):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Also called when TLS begins: then the connection is counted already."""
         if self._counted is None:
-            assert isinstance(transport, asyncio.Transport)
             self._address = str((transport.get_extra_info("peername") or ("",))[0])
             self._counted = self._sessions.count.enter(self._address)
             if not self._counted or self._sessions.stopping:
                 metrics.RETURNED_REFUSED["connections"].inc()
-                transport.write(b"421 4.7.0 Too many connections, please come again\r\n")
-                transport.close()
+                self._close(transport, b"421 4.7.0 Too many connections, please come again")
                 return
             self._sessions.open.add(self)
             self._end = self.loop.call_later(_SESSION_WITHIN, self.give_up)
@@ -111,14 +111,32 @@ class MailSession(SMTP):  # type: ignore[misc]
 
     def stop(self) -> None:
         """Ends the session, or has it end after the message that it works on."""
-        if not self._busy and isinstance(self.transport, asyncio.Transport):
-            self.transport.write(b"421 4.3.2 Stopping, please come again\r\n")
-            self.transport.close()
+        if not self._busy and self.transport is not None:
+            self._close(self.transport, b"421 4.3.2 Stopping, please come again")
 
     def give_up(self) -> None:
         """Closes the connection, after what is written already."""
         if self.transport is not None:
-            self.transport.close()
+            self._close(self.transport)
+
+    def _timeout_cb(self) -> None:
+        """Called by aiosmtpd when no command came for long."""
+        self.give_up()
+
+    def _close(self, transport: asyncio.BaseTransport, reply: bytes = b"") -> None:
+        """Closes it after a last reply. Who reads nothing is cut off."""
+        if transport.is_closing():
+            return
+        if reply:
+            cast(asyncio.Transport, transport).write(reply + b"\r\n")
+        transport.close()
+        below_tls = cast(asyncio.Transport, self._original_transport or transport)
+        self.loop.call_later(_FLUSHED_WITHIN, below_tls.abort)
+
+    async def push(self, status: str | bytes) -> None:
+        """Writes a reply. Other sessions get their turn after each."""
+        await super().push(status)
+        await asyncio.sleep(0)
 
     async def smtp_DATA(self, arg: str) -> None:
         if await self.check_helo_needed():
@@ -164,8 +182,7 @@ class MailSession(SMTP):  # type: ignore[misc]
         """Refuses a message in the middle, so the session ends."""
         metrics.RETURNED_REFUSED[reason].inc()
         await self.push(reply)
-        if self.transport is not None:
-            self.transport.close()
+        self.give_up()
 
     async def _message(self) -> bytes | None:
         """The first bytes of the message, read to its end; None: it is too large."""

@@ -3,6 +3,8 @@
     etcd ─▶ mailbox ─▶ api ─▶ workers        the order of starting; each waits for the one before
     api ─▶ workers ─▶ mailbox ─▶ etcd        the order of stopping
 
+``babygun bounced`` starts and stops with the workers.
+
 If a relay is set there is no mailbox: mail goes to that relay, for real. ``<data-dir>/dev.json``
 says what runs (docs/development.md lists its members). It exists while everything is up, and is
 written again after each restart of a process.
@@ -29,7 +31,7 @@ from babygun.store import Store
 from babygun.store.access.clients import create_client, delete_client, get_client, verify_secret
 from babygun.store.records import SCOPES
 
-ROLES = ("etcd", "api", "worker", "mailbox")
+ROLES = ("etcd", "api", "worker", "bounced", "mailbox")
 
 
 def run(settings: Settings, options: Options, relays: Sequence[RelayAddress]) -> int:
@@ -79,7 +81,7 @@ class _Run:
         self._installation.cluster.formed()
         async with Store(self._installation.child_settings()) as store:
             await self._ensure_client(store)
-        await start(components.api(), *components.workers())
+        await start(components.api(), *components.workers(), components.bounced())
         self._up = True
         self._write_dev_json()
         self._terminal.say(banner(self._installation, self._terminal.style))
@@ -112,6 +114,7 @@ class _Run:
                 **installation.access.settings,
                 "smtp_host": at.smtp_host,
                 "smtp_port": at.smtp_port,
+                "bounce_port": at.bounce_port,
                 "mailbox_url": at.mailbox_url,
                 "client_id": installation.client_id,
                 "client_secret": installation.client_secret,

@@ -42,7 +42,7 @@ async def test_message_for_a_known_address_is_taken_and_the_session_goes_on(
         assert (await mail_server.say("QUIT")).startswith("221")
 
 
-async def test_address_of_others_is_refused_whoever_the_sender_is(bounced: Bounced) -> None:
+async def test_address_of_others_is_refused_with_any_sender(bounced: Bounced) -> None:
     for sender in ("", "me@example.com"):
         for address in ("ann@example.org", "ann@bounces.example.com", "complaints@example.org"):
             reply = await bounced.give(MESSAGE, address, sender=sender)
@@ -136,6 +136,19 @@ async def test_message_that_does_not_end_is_given_up(
         mail_server.writer.write(b"Subject: slow\r\n")
         assert (await mail_server.reply()).startswith("421 4.4.2")
         assert await mail_server.reply() == ""
+
+
+async def test_server_that_reads_no_reply_is_cut_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_IDLE", 0.2)
+    monkeypatch.setattr(session, "_FLUSHED_WITHIN", 0.1)
+    async with bounce_server(settings) as bounced, bounced.connected() as mail_server:
+        mail_server.reader._limit = 1  # type: ignore[attr-defined]
+        mail_server.writer.write(b"HELP\r\n" * 500_000)
+        async with asyncio.timeout(20):
+            while bounced.server.connections:  # noqa: ASYNC110 (it has no signal)
+                await asyncio.sleep(0.01)
 
 
 async def test_connections_beyond_the_limit_of_one_address_are_refused(

@@ -48,6 +48,7 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
         "etcd": 3,
         "api": 1,
         "worker": 2,
+        "bounced": 1,
         "mailbox": 1,
     }
     async with aiohttp.ClientSession() as session:

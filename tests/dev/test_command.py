@@ -38,6 +38,7 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
         "etcd": 1,
         "api": 1,
         "worker": 2,
+        "bounced": 1,
         "mailbox": 1,
     }
     assert state["pid"] == dev.run.pid
@@ -58,6 +59,7 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
             "etcd": 1,
             "api": 1,
             "worker": 2,
+            "bounced": 1,
             "mailbox": 1,
         }
         assert not {state["pids"]["worker"][0], state["pids"]["api"][0]} & set(all_pids(again))

@@ -71,10 +71,12 @@ class MailServers(NamedTuple):
     """``port``: theirs. ``onward``: the port on 127.0.0.1 where all that they take goes.
 
     ``ca``: the authority of their certificate, which names all hosts. ``cert``: it, and ``ca``.
+    ``bounces``: the port there for bounce messages to ``unpacked.RETURN_PATHS``.
     """
 
     port: int
     onward: int
+    bounces: int
     logs: dict[str, Path]
     opendkim: OpenDkim
     ca: Path
@@ -94,18 +96,18 @@ def mail_servers() -> Iterator[MailServers]:
     pem = authority.sign("mx.example", hosts=tuple(f"mx.{name}.example" for name in ADDRESSES))
     with pem.cert.open("ab") as chain:
         chain.write(authority.ca.read_bytes())
-    port, onward = _port(), free_ports(1)[0]
+    port, (onward, bounces) = _port(), free_ports(2)
     with ExitStack() as running:
         milter = running.enter_context(opendkim(folder))
         logs = {
             name: running.enter_context(start(folder, port, onward, pem.cert, pem.key))
             for name, start in (
-                ("postfix", partial(a_postfix, milter=milter.port)),
-                ("exim", an_exim),
+                ("postfix", partial(a_postfix, bounces=bounces, milter=milter.port)),
+                ("exim", partial(an_exim, bounces=bounces)),
                 ("opensmtpd", an_opensmtpd),
             )
         }
-        yield MailServers(port, onward, logs, milter, authority.ca, pem.cert)
+        yield MailServers(port, onward, bounces, logs, milter, authority.ca, pem.cert)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.mx.unpacked import TREE, USERS, started
+from tests.mx.unpacked import RETURN_PATHS, TREE, USERS, started
 
 PLAIN, GREYLISTING, FEW_CONNECTIONS = "127.0.0.41", "127.0.0.42", "127.0.0.43"
 GREYLISTED_FOR = 2  # seconds
@@ -37,12 +37,23 @@ recipient:
         !seen = -{greylisted_for}s / key=${{sender_host_address}}_${{sender_address}}_$local_part
   accept
 begin routers
+bounces:
+  driver = manualroute
+  domains = {RETURN_PATHS}
+  route_list = * 127.0.0.1
+  self = send
+  transport = bounces
 onward:
   driver = manualroute
   route_list = * 127.0.0.1
   self = send
   transport = onward
 begin transports
+bounces:
+  driver = smtp
+  port = {bounces}
+  hosts_try_fastopen =
+  hosts_try_dane =
 onward:
   driver = smtp
   port = {onward}
@@ -53,8 +64,13 @@ onward:
 
 
 @contextmanager
-def exim(shared: Path, port: int, onward: int, cert: Path, key: Path) -> Iterator[Path]:
-    """Starts it. ``onward``: the port on 127.0.0.1 where all mail goes. Yields its log."""
+def exim(
+    shared: Path, port: int, onward: int, cert: Path, key: Path, *, bounces: int
+) -> Iterator[Path]:
+    """Starts it. ``onward``: the port on 127.0.0.1 where all mail goes. Yields its log.
+
+    ``bounces``: the port for the mail of ``RETURN_PATHS``.
+    """
     folder = shared / "exim"
     (folder / "db").mkdir(parents=True)
     own_key = Path(shutil.copy(key, folder / "key.pem"))
@@ -67,6 +83,8 @@ def exim(shared: Path, port: int, onward: int, cert: Path, key: Path) -> Iterato
             tree=TREE,
             port=port,
             onward=onward,
+            bounces=bounces,
+            RETURN_PATHS=RETURN_PATHS,
             cert=cert,
             key=own_key,
             greylisted_for=GREYLISTED_FOR,

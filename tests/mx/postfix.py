@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scripts.bench.systems.postfix import lay_out
-from tests.mx.unpacked import TREE, USERS, started
+from tests.mx.unpacked import RETURN_PATHS, TREE, USERS, started
 from tests.support.postfix import SERVICES
 
 PLAIN, GREYLISTING, FEW_CONNECTIONS, FEW_MESSAGES, DKIM, DKIM_7BIT, PLAIN_IPV6 = (
@@ -43,6 +43,8 @@ smtpd_peername_lookup = no
 smtp_host_lookup = native
 smtp_connection_cache_on_demand = no
 relayhost = [127.0.0.1]:{onward}
+transport_maps = inline:{{ {{ {RETURN_PATHS} = smtp:[127.0.0.1]:{bounces} }} }}
+smtp_tls_security_level = may
 smtpd_tls_security_level = may
 smtpd_tls_cert_file = {cert}
 smtpd_tls_key_file = {key}
@@ -77,15 +79,23 @@ retry unix - - n - - error
 
 @contextmanager
 def postfix(
-    shared: Path, port: int, onward: int, cert: Path, key: Path, milter: int
+    shared: Path, port: int, onward: int, cert: Path, key: Path, *, bounces: int, milter: int
 ) -> Iterator[Path]:
     """Starts it. ``onward``: the port on 127.0.0.1 where all mail goes. Yields its log.
 
-    ``milter``: the port of OpenDKIM.
+    ``bounces``: the port for the mail of ``RETURN_PATHS``. ``milter``: that of OpenDKIM.
     """
     folder = shared / "postfix"
     lay_out(folder, USERS["postfix"], USERS["postdrop"])
-    main = _MAIN.format(folder=folder, tree=TREE, onward=onward, cert=cert, key=key)
+    main = _MAIN.format(
+        folder=folder,
+        tree=TREE,
+        onward=onward,
+        bounces=bounces,
+        cert=cert,
+        key=key,
+        RETURN_PATHS=RETURN_PATHS,
+    )
     (folder / "main.cf").write_text(main)
     doors = _DOORS.format(port=port, milter=milter, **_ADDRESSES)
     (folder / "master.cf").write_text(doors + SERVICES)

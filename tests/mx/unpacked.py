@@ -23,6 +23,7 @@ PACKAGES = cache_root() / "mail-servers"
 TREE = "/var/lib/servers"  # where a server sees the unpacked packages
 LIBRARIES = f"{TREE}/usr/lib/{os.uname().machine}-linux-gnu:{TREE}/usr/lib/postfix:{TREE}/usr/lib"
 USERS = {"postfix": 901, "Debian-exim": 902, "opensmtpd": 903, "opensmtpq": 904, "postdrop": 905}
+RETURN_PATHS = "bounces.sender.example"  # bounce messages to this domain come back
 _START_WITHIN = 15.0  # seconds
 
 _ENTER = """\

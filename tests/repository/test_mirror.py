@@ -27,6 +27,7 @@ OTHER_FOLDERS = {
 BEHAVIOURS = {
     "api/emails/test_full_etcd.py": "e-mails are refused while etcd is full",
     "api/emails/test_ids_of_others.py": "each call with the ids of another client",
+    "api/http/test_certificate.py": "https with a certificate: used, refused, renewed",
     "api/live/test_resume.py": "a stream that broke off goes on: stream, hub and history",
     "api/live/test_trouble.py": "streams while etcd is away or put back, and slow listeners",
     "api/openapi/test_fuzz.py": "the whole API answers as its document says",

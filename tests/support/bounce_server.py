@@ -92,9 +92,11 @@ async def connection_to(port: int) -> AsyncIterator[MailServer]:
 
 
 @asynccontextmanager
-async def bounce_server(settings: Settings, *, known: bool = True) -> AsyncIterator[Bounced]:
+async def bounce_server(
+    settings: Settings, *, port: int = 0, known: bool = True
+) -> AsyncIterator[Bounced]:
     """Starts one. ``known``: waits until it knows the keys of return paths."""
-    given: dict[str, Any] = {"bounce_host": "127.0.0.1", "bounce_port": 0}
+    given: dict[str, Any] = {"bounce_host": "127.0.0.1", "bounce_port": port}
     if not settings.bounce_hostname:
         given["bounce_hostname"] = "bounces.example.com"
     server = BounceServer(replace(settings, **given))

@@ -9,7 +9,7 @@ import dkim
 from msgspec.structs import replace
 
 from babygun.domains.wanted import sending_of, wanted_records
-from babygun.email.sending_domains import DkimAlgorithm, SendingDomain
+from babygun.email.sending_domains import DkimAlgorithm, DnsRecord, SendingDomain, Verified
 from babygun.etcd import Txn, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
@@ -33,6 +33,26 @@ async def signing_domain(
     )
     domain = SendingDomain(name, tuple(clients), since, since, selectors)
     await write_domain(store, domain, *writes)
+    return domain
+
+
+async def domain_with_return_path(
+    store: Store, name: str, *, clients: Sequence[str] = ("client",)
+) -> SendingDomain:
+    """Makes a domain without keys whose return path is in DNS, as far as is known."""
+    now = utc_now()
+    domain = SendingDomain(name, tuple(clients), now, now)
+    return await found_return_path(store, domain)
+
+
+async def found_return_path(store: Store, domain: SendingDomain) -> SendingDomain:
+    """The domain, as if DNS had the MX record of its return path."""
+    now = utc_now()
+    record = DnsRecord(
+        "return_path", "MX", domain.return_path, "10 bounces.example.com", status="verified"
+    )
+    domain = replace(domain, verified=Verified(now, "verified", (record,)))
+    await write_domain(store, domain)
     return domain
 
 

@@ -33,9 +33,11 @@ from babygun.store.upkeep import shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
 from tests.support.api import RunningApi, running, until_ready
+from tests.support.bounce_server import bounce_server
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
+from tests.support.returned import feedback, report, return_path
 from tests.support.rig import changed, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -237,6 +239,41 @@ async def test_worker_does_all_of_its_work_with_its_rights(
 
 
 @needs_ability(NESTED_RIGHTS)
+async def test_bounced_does_all_of_its_work_with_its_rights(
+    guarded: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with (
+        api_of(guarded, "emails:send", "webhooks") as api,
+        rig_for(as_user(guarded, "babygun-worker")) as rig,
+    ):
+        hook = {"url": "https://hooks.example.org/", "events": ["bounced", "complained"]}
+        assert (await api.call("POST", "/webhooks", json=hook)).status == 201
+        ids = [await api.accepted(to=f"{name}@example.org") for name in ("ann", "bob", "gone")]
+        async with rig.worker():
+            emails = await rig.ended(*ids)
+        client = emails[0].client_id
+        paths = [
+            await return_path(rig.store, email.id, email.recipients[0].email, client=client)
+            for email in emails
+        ]
+        root = as_user(guarded, "root")
+        async with Store(root) as store:
+            await store.client.delete(store.keys.email(ids[2]))
+        with caplog.at_level(logging.WARNING):
+            async with bounce_server(as_user(guarded, "babygun-bounced")) as bounced:
+                await bounced.server.health.refresh()
+                assert await bounced.server.health.check() == Health(True)
+                for name, path in (("ann", paths[0]), ("gone", paths[2])):
+                    reply = await bounced.give(report(f"{name}@example.org"), path)
+                    assert reply.startswith("250")
+                head = f"Return-Path: <{paths[1]}>\n\n".encode()
+                complaint = feedback("bob@example.org", head)
+                assert (await bounced.give(complaint, paths[1])).startswith("250")
+        assert (await rig.get(ids[0])).recipients[0].late
+        assert "complained" in await rig.events(ids[1])
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
 async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited(
     guarded: Settings,
 ) -> None:

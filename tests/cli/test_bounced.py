@@ -1,0 +1,62 @@
+"""``babygun bounced`` as a process: it takes mail, says how it is, and ends in order."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from babygun.runtime.settings import Settings
+from tests.support.bounce_server import connection_to
+from tests.support.certificates import Authority
+from tests.support.commands import Command
+from tests.support.etcd_server import free_ports
+from tests.support.processes import babygun as started
+from tests.support.rig import changed
+from tests.support.scraping import Scraped
+
+
+async def test_bounced_takes_messages_by_tls_shows_its_metrics_and_ends_on_sigterm(
+    babygun: Command, settings: Settings, tmp_path: object
+) -> None:
+    pem = Authority(tmp_path).sign("bounces.example.com")  # type: ignore[arg-type]
+    port, probes = free_ports(2)
+    mine = changed(
+        settings,
+        bounce_host="127.0.0.1",
+        bounce_port=port,
+        bounce_hostname="bounces.example.com",
+        bounce_cert=str(pem.cert),
+        bounce_key=str(pem.key),
+        bounce_probe_port=probes,
+    )
+    async with started(mine, "bounced") as process:
+        await process.until("bounces awaited")
+        async with connection_to(port) as mail_server:
+            assert "STARTTLS" in await mail_server.greet()
+            assert "STARTTLS" not in await mail_server.start_tls()
+            reply = await mail_server.give(b"hello\n", "complaints@bounces.example.com")
+            assert reply == "250 2.0.0 Taken"
+            reply = await mail_server.give(b"hello\n", "ann@example.org")
+            assert reply.startswith("550")
+        assert (await Command(mine, babygun.folder)("health", "bounced")).status == 0
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{probes}/metrics") as answer,
+        ):
+            metrics = Scraped(await answer.text())
+        assert metrics.get("babygun_returned_messages_total", kind="unknown") == 1
+        assert metrics.get("babygun_returned_refused_total", reason="address") == 1
+        assert await process.terminate() == 0
+        assert process.lines("stopped")
+        assert process.lines("returned message taken")
+
+
+async def test_bounced_with_a_certificate_that_is_missing_says_so(babygun: Command) -> None:
+    mine = changed(babygun.settings, bounce_cert="/none.pem", bounce_key="/none-key.pem")
+    result = await Command(mine, babygun.folder)("bounced", "--port", "0")
+    assert result.status == 2 and "bounce_cert" in result.error
+    assert "/none" in result.error
+
+
+async def test_health_of_bounced_without_a_port_says_what_to_set(babygun: Command) -> None:
+    result = await babygun("health", "bounced")
+    assert result.status != 0 and "BABYGUN_BOUNCE_PROBE_PORT" in result.error
