@@ -34,22 +34,25 @@ _USED_AGAIN = timedelta(days=7)  # after which it is written again that mail goe
 
 
 class StsPolicies:
-    """Run :meth:`run` as a task. ``resolver``: that of the mail."""
+    """Run :meth:`run` as a task. ``resolver``: that of the mail.
+
+    ``known``: what is kept. ``marking``: tasks that write that mail goes by a policy.
+    """
 
     def __init__(self, store: Store, resolver: Resolver) -> None:
-        self._store, self._resolver = store, resolver
+        self._store, self.resolver = store, resolver
         self.known = KnownPolicies(store)
         self._fetcher = PolicyFetcher(store.settings, resolver)
         self._renewing: dict[str, asyncio.Task[StoredPolicy | None]] = {}
         self._failed: dict[str, tuple[float, Violation]] = {}  # by domain, with its end
-        self._marking: set[asyncio.Task[None]] = set()
+        self.marking: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Follows what is kept until cancelled."""
         await self.known.run()
 
     async def close(self) -> None:
-        await cancel_all(*self._renewing.values(), *self._marking)
+        await cancel_all(*self._renewing.values(), *self.marking)
         await self._fetcher.close()
 
     async def of(self, domain: str) -> FoundSts:
@@ -74,7 +77,7 @@ class StsPolicies:
         Raises OutOfResources.
         """
         try:
-            answer = await self._resolver.lookup(f"_mta-sts.{domain}", "TXT")
+            answer = await self.resolver.lookup(f"_mta-sts.{domain}", "TXT")
         except NoSuchName:
             return ""
         except LookupFailed:
@@ -159,5 +162,5 @@ class StsPolicies:
                 log.warning("TLS policy not stored", domain=stored.domain, error=str(error))
 
         task = asyncio.create_task(mark(), name=f"TLS policy of {stored.domain} in use")
-        self._marking.add(task)
-        task.add_done_callback(self._marking.discard)
+        self.marking.add(task)
+        task.add_done_callback(self.marking.discard)

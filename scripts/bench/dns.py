@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -20,13 +20,19 @@ server:
 log:
   - target: stdout
     any: info
+policy:
+  - id: signed
+    algorithm: ecdsap256sha256
+    single-type-signing: on
 template:
   - id: default
     storage: "{folder}"
     semantic-checks: off
     zonefile-load: whole
+    zonefile-sync: -1
 zone:
 """
+_SIGNED = "    dnssec-signing: on\n    dnssec-policy: signed\n"
 _HEAD = """\
 $ORIGIN {zone}.
 $TTL {ttl}
@@ -59,10 +65,18 @@ def start_knot(stage: Stage, zones: dict[str, tuple[int, bool]]) -> str:
     return f"127.0.0.1@{port}"
 
 
-def write_knot(folder: Path, port: int, zones: Mapping[str, Iterable[str]], *, ttl: int) -> Path:
+def write_knot(
+    folder: Path,
+    port: int,
+    zones: Mapping[str, Iterable[str]],
+    *,
+    ttl: int,
+    signed: Collection[str] = (),
+) -> Path:
     """Writes what a Knot needs into an empty folder, and returns its configuration.
 
     ``zones``: records in zone file form, by the zone's name; SOA and NS are added. ``ttl``: in s.
+    ``signed``: the zones that Knot signs.
     """
     user = "" if os.geteuid() else "  user: root:root\n"
     config = _CONFIG.format(folder=folder, port=port, user=user)
@@ -72,6 +86,7 @@ def write_knot(folder: Path, port: int, zones: Mapping[str, Iterable[str]], *, t
             out.write(_HEAD.format(zone=zone, ttl=ttl))
             out.writelines(records)
         config += f'  - domain: {zone}\n    file: "{file}"\n'
+        config += _SIGNED if zone in signed else ""
     path = folder / "knot.conf"
     path.write_text(config)
     return path

@@ -6,12 +6,13 @@ import asyncio
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from itertools import chain
 from pathlib import Path
 from typing import cast
 
+import dns.asyncquery
 import dns.flags
 import dns.message
 import dns.rcode
@@ -37,7 +38,7 @@ server:
   verbosity: 1
   interface: 127.0.0.1@{port}
   do-not-query-localhost: no
-  module-config: "iterator"
+  module-config: "{modules}"
   num-threads: 1
 """
 _STUB = """\
@@ -51,12 +52,16 @@ stub-zone:
 
 @asynccontextmanager
 async def serving(
-    zones: Mapping[str, str], stubs: Mapping[str, str] | None = None
+    zones: Mapping[str, str],
+    stubs: Mapping[str, str] | None = None,
+    *,
+    signed: Collection[str] = (),
 ) -> AsyncIterator[str]:
     """Starts both. ``zones``: records in zone file form, by the zone's name.
 
     A zone has its SOA and NS already. ``stubs``: the servers, as ``address@port``, of zones that
-    are elsewhere. Yields the resolver as ``address@port``.
+    are elsewhere. ``signed``: the zones that Knot signs; Unbound then checks signatures. Yields
+    the resolver as ``address@port``.
     """
     if not _KNOTD or not _UNBOUND:
         missing("a test needs a DNS server and a resolver: apt-get install knot unbound")
@@ -64,22 +69,35 @@ async def serving(
     folder = Path(tempfile.mkdtemp(prefix="babygun-dns-"))
     try:
         records = {zone: [text] for zone, text in zones.items()}
-        knot = write_knot(folder, authority, records, ttl=60)
-        unbound = _UNBOUND_CONF.format(folder=folder, port=resolver)
+        knot = write_knot(folder, authority, records, ttl=60, signed=signed)
+        modules = "validator iterator" if signed else "iterator"
+        unbound = _UNBOUND_CONF.format(folder=folder, port=resolver, modules=modules)
         for zone in zones:
             unbound += _STUB.format(zone=zone, server=f"127.0.0.1@{authority}")
         for zone, server in (stubs or {}).items():
             unbound += _STUB.format(zone=zone, server=server)
-        (folder / "unbound.conf").write_text(unbound)
-        async with (
-            running(_KNOTD, "-c", str(knot)) as knotd,
-            running(_UNBOUND, "-d", "-c", str(folder / "unbound.conf")) as unboundd,
-        ):
+        async with running(_KNOTD, "-c", str(knot)) as knotd:
             await knotd.until("server started")
-            await unboundd.until("start of service")
-            yield f"127.0.0.1@{resolver}"
+            for zone in signed:
+                anchor = await _anchor(zone, authority)
+                unbound += f"server:\n  trust-anchor: '{anchor}'\n"
+            (folder / "unbound.conf").write_text(unbound)
+            async with running(_UNBOUND, "-d", "-c", str(folder / "unbound.conf")) as unboundd:
+                await unboundd.until("start of service")
+                yield f"127.0.0.1@{resolver}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _anchor(zone: str, port: int) -> str:
+    """The zone's key, once Knot has made it and has signed the zone."""
+    query = dns.message.make_query(f"{zone}.", "DNSKEY", want_dnssec=True)
+    while True:
+        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
+        found = [each for each in answer.answer if each.rdtype == dns.rdatatype.DNSKEY]
+        if len(answer.answer) == 2:  # with its signature
+            return found[0].to_text()
+        await asyncio.sleep(0.02)
 
 
 Reply = Callable[[dns.message.QueryMessage, bool], dns.message.Message | None]
