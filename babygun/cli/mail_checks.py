@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from babygun.cli.finding import Finding, Level
+from babygun.cli.tls_policy_checks import check_dane_resolver, describe_demands, find_policies
 from babygun.dns import DnsError, LookupFailed, NoSuchName, Resolver
 from babygun.email.domains import ascii_domain
 from babygun.errors import BabygunError
 from babygun.routing.host_addresses import Address, is_of_this_machine, may_be_dialled
 from babygun.routing.mx import BackToUs
+from babygun.routing.mx_destinations import MxDestination
 from babygun.routing.routes import Routes, load_routes
 from babygun.routing.sites import MX
 from babygun.runtime.settings import Settings
@@ -67,8 +69,12 @@ async def check_mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Findi
         loaded if load_routes(loaded).to_mx else replace(loaded, default="mx", relay_url="")
     )
     dialled = reached = 0
+    fetcher = find_policies(loaded, routes)
     try:
         destination = await routes.destination(MX + ascii_domain(domain).lower())
+        if isinstance(destination, MxDestination):
+            for finding in describe_demands(domain, destination.policy):
+                yield finding
         async for server in destination.servers():
             dialled += 1
             try:
@@ -85,6 +91,8 @@ async def check_mail_hosts(loaded: Settings, domain: str) -> AsyncIterator[Findi
         level: Level = "warn" if isinstance(error, BackToUs) else "bad"
         yield Finding(level, f"mail hosts of {domain}: {error}")
         return
+    finally:
+        await fetcher.close()
     if not reached:
         yield Finding(
             "bad",
@@ -103,6 +111,8 @@ async def check_sending_host(loaded: Settings) -> AsyncIterator[Finding]:
         finding = await _check_resolver(server, hostname if is_full else "localhost")
         answers = answers or finding.level != "bad"
         yield finding
+    if loaded.dane_resolver:
+        yield await check_dane_resolver(loaded)
     sources = [ipaddress.ip_address(each) for each in load_routes(loaded).sources]
     here = [address for address in sources if is_of_this_machine(address)]
     for address in sources:

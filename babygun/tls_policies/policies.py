@@ -33,6 +33,20 @@ _FAILURES = 10_000  # domains of which a failed fetch is remembered
 _USED_AGAIN = timedelta(days=7)  # after which it is written again that mail goes by a policy
 
 
+async def announced_id(resolver: Resolver, domain: str) -> str | None:
+    """The id that DNS has; empty: the domain announces no policy. None: nobody knows.
+
+    Raises OutOfResources.
+    """
+    try:
+        answer = await resolver.lookup(f"_mta-sts.{domain}", "TXT")
+    except NoSuchName:
+        return ""
+    except LookupFailed:
+        return None
+    return policy_id(record.value for record in answer.records)
+
+
 class StsPolicies:
     """Run :meth:`run` as a task. ``resolver``: that of the mail.
 
@@ -57,7 +71,7 @@ class StsPolicies:
 
     async def of(self, domain: str) -> FoundSts:
         """The policy of a domain in ASCII and lower case. Raises OutOfResources."""
-        announced = await self.announced(domain)
+        announced = await announced_id(self.resolver, domain)
         await self.known.complete.wait()
         now = await self._store.clock.now()
         stored = self._kept(domain, now)
@@ -70,19 +84,6 @@ class StsPolicies:
         if now - stored.used_at >= _USED_AGAIN:
             self._mark_used(stored, now)
         return FoundSts(stored.policy, self._failure(domain))
-
-    async def announced(self, domain: str) -> str | None:
-        """The id that DNS has; empty: the domain announces no policy. None: nobody knows.
-
-        Raises OutOfResources.
-        """
-        try:
-            answer = await self.resolver.lookup(f"_mta-sts.{domain}", "TXT")
-        except NoSuchName:
-            return ""
-        except LookupFailed:
-            return None
-        return policy_id(record.value for record in answer.records) if answer.records else ""
 
     def renew(
         self, domain: str, announced: str, used_at: datetime

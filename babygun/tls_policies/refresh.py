@@ -16,7 +16,7 @@ from babygun.runtime.logs import get_logger
 from babygun.runtime.tasks import run_together
 from babygun.store import Store
 from babygun.store.tls_policies.known import StoredPolicy, remove
-from babygun.tls_policies.policies import StsPolicies
+from babygun.tls_policies.policies import StsPolicies, announced_id
 
 log = get_logger("tls")
 
@@ -66,7 +66,7 @@ class Refresh:
     async def _refresh(self, stored: StoredPolicy) -> None:
         self._looked_at[stored.domain] = time.monotonic()
         try:
-            announced = await self._policies.announced(stored.domain)
+            announced = await announced_id(self._policies.resolver, stored.domain)
         except OutOfResources:
             return
         if announced and await self._policies.renew(stored.domain, announced, stored.used_at):

@@ -121,7 +121,8 @@ async def test_domain_that_is_named_has_its_mail_hosts_dialled(dns: str) -> None
 async def test_relay_only_needs_no_dns_and_a_domain_can_still_be_tried(dns: str) -> None:
     async with MisbehavingServer() as server:
         local = {"allow_networks": LOOPBACK, "mx_port": server.port}
-        one, two = await said(
+        one, demands, two = await said(
             dns, "out.example", "taking.example", default="", relay_url=server.url, **local
         )
     assert one.startswith("ok relay default at") and two.startswith("ok mail host host.example")
+    assert demands == "ok taking.example demands nothing of TLS"

@@ -45,7 +45,7 @@ def kept(now: datetime, *, fetched: float, until: float, used: float) -> StoredP
         (-23, 100, -1, False),
         (-25, -1, -1, False),  # it has ended
         (-25, 100, -31 * 24, False),  # nobody sends there any more
-        (-5, 3, -1, True),  # half of its time is over
+        (-5, 3, -1, True),  # half of its time has passed
         (-3, 5, -1, False),
         (-0.5, 0.1, -1, False),
     ],
