@@ -99,13 +99,19 @@ class Routes:
 
         That is its CA file, or one at least of its source addresses.
         """
-        for name, relay in self.destinations.items():
-            ca = relay.server.tls_ca if relay.server else ""
+        files = {
+            f"tls_ca of route {name}": relay.server.tls_ca
+            for name, relay in self.destinations.items()
+            if relay.server
+        }
+        if self._to_mx:
+            files["sts_ca"] = self._settings.sts_ca
+        for what, ca in files.items():
             try:
                 if ca:
                     client_context(ca)
             except OSError as error:
-                raise SettingsError(f"tls_ca of route {name}: {ca}: {error}") from None
+                raise SettingsError(f"{what}: {ca}: {error}") from None
         for route in self._to_mx:
             if route.sources and not _here(route.sources):
                 raise SettingsError(

@@ -68,7 +68,7 @@ class PolicyFetcher:
             raise FetchFailed("sts-policy-fetch-error", f"{host}: {_why(error)}") from None
 
     async def _get(self, url: str, host: str) -> str:
-        session = await self._open()
+        session = await self.open()
         async with session.get(url, allow_redirects=False) as answer:
             if answer.status != 200:
                 text = f"{host} answered {answer.status}"
@@ -83,7 +83,8 @@ class PolicyFetcher:
                     raise InvalidPolicy(f"it has more than {MOST_BYTES // 1024} KiB")
         return data.decode("utf-8", "replace")
 
-    async def _open(self) -> aiohttp.ClientSession:
+    async def open(self) -> aiohttp.ClientSession:
+        """The session, opened when it is first needed. Raises OSError for a CA file."""
         async with self._opening:
             if self._session is None:
                 # In a thread, since reading the system's CAs takes a while.

@@ -8,11 +8,14 @@ from ipaddress import ip_network
 import dns.message
 import dns.rcode
 import pytest
+import pytest_asyncio
 
 from babygun.dns import Resolver
 from babygun.routing.dane import NO_TLSA, HostTlsa, tlsa_of
 from babygun.routing.host_addresses import HostAddresses, addresses_of
 from tests.support.dns_servers import failing, scripted, serving
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DIGEST = "ab" * 32
 ZONE = f"""\
@@ -30,6 +33,8 @@ outside CNAME mx.unsigned.
 useless A 127.0.0.1
 _25._tcp.useless TLSA 1 1 1 {DIGEST}
 broken A 127.0.0.1
+dead NS ns
+_tcp.broken NS ns
 six AAAA ::1
 _25._tcp.six TLSA 3 1 1 {DIGEST}
 private A 10.0.0.1
@@ -43,7 +48,7 @@ in CNAME mx.signed.
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[str]:
     async with (
         scripted(failing) as broken,

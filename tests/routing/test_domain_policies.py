@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
 import pytest
+import pytest_asyncio
 
 from babygun.dns import Resolver
 from babygun.routing.domain_policies import DomainPolicies, FoundSts
@@ -23,6 +24,8 @@ from babygun.routing.tls_policy import (
 from babygun.routing.tlsa import Tlsa
 from tests.support.dns_servers import failing, scripted, serving
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 DIGEST = "ab" * 32
 RECORD = Tlsa(3, 1, 1, b"\xab" * 32)
 SIGNED = f"""\
@@ -39,6 +42,7 @@ self A 127.0.0.3
 _25._tcp.self TLSA 3 1 1 {DIGEST}
 broken MX 10 broken-mx
 broken-mx A 127.0.0.1
+_tcp.broken-mx NS ns
 elsewhere MX 10 mx.unsigned.
 """
 UNSIGNED = """\
@@ -49,7 +53,7 @@ STS = StsPolicy("enforce", ("mx1.signed", "mx.unsigned"), 86400)
 FAILURE = Violation("sts-policy-fetch-error", "no answer in time")
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server() -> AsyncIterator[str]:
     async with (
         scripted(failing) as broken,
