@@ -50,6 +50,7 @@ BEHAVIOURS = {
     "store/emails/test_machine.py": "the store's operations beside a plain model, with faults",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",
     "worker/test_mail_hosts.py": "mail straight to mail hosts, by DNS and SMTP",
+    "worker/test_tls_policies.py": "mail to domains that demand TLS, by signed DNS and https",
     "worker/test_queues.py": "e-mails of several queues",
 }
 

@@ -23,12 +23,12 @@ from tests.support.dns_servers import scripted
 class PolicyHost:
     """``policy``: what it answers with; replace ``answer`` for all else. ``asked``: how often.
 
-    ``txt``: the TXT records of ``_mta-sts.<any domain>``; None: DNS says SERVFAIL. ``settings``:
-    those by which a worker finds it.
+    ``authority``: which the settings trust. ``txt``: the TXT records of ``_mta-sts.<any domain>``;
+    None: DNS says SERVFAIL. ``settings``: those by which a worker finds it.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, settings: Settings, authority: Authority) -> None:
+        self.settings, self.authority = settings, authority
         self.policy = "version: STSv1\nmode: enforce\nmx: mx.a.example\nmax_age: 86400\n"
         self.txt: list[str] | None = ["v=STSv1; id=a1;"]
         self.address = "127.0.0.1"
@@ -71,7 +71,7 @@ async def policy_host(
     pem = make(authority)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem.cert, pem.key)
-    host = PolicyHost(settings)
+    host = PolicyHost(settings, authority)
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", host.handle)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
