@@ -35,6 +35,8 @@ _PENDING = {
     "queue": "default",
     "tries": 0,
     "updated_at": None,
+    "late": False,
+    "complained_at": None,
 }
 
 
