@@ -83,6 +83,9 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
     assert email == {
         "id": email_id,
         "sender": "Shop <shop@example.com>",
+        "to": ["Ann <ann@example.org>", "bob@example.org"],
+        "cc": ["carl@example.org"],
+        "bcc": ["dora@example.org"],
         "subject": "Grüße № 1",
         "body": "Text ☃\n",
         "html": "<p>HTML</p>",
@@ -140,6 +143,8 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "queue": "default",
         "tries": 0,
         "updated_at": None,
+        "late": False,
+        "complained_at": None,
     }
 
 
