@@ -22,6 +22,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.domains.change import read_domain
 from tests.browser.stage import Browser, Stage, browser, stage_for
+from tests.browser.test_domains import HOSTS
 from tests.browser.test_sites import report
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of
@@ -231,7 +232,7 @@ async def main(folder: Path) -> None:
         settings = Settings(etcd_endpoints=(etcd.endpoint,))
         async with browser() as found:
             await photograph_sites(found, settings, folder)
-            zone = Zone({})
+            zone = Zone({**HOSTS})
             own: dict[str, Any] = {
                 "webhook_allow_http": True,
                 "webhook_allow_networks": (ip_network("127.0.0.0/8"),),

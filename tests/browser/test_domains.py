@@ -14,6 +14,11 @@ from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of
 
 NAME = "shop.example"
+# What the operator of the stage has in DNS.
+HOSTS = {
+    ("in.example", "A"): ["192.0.2.1"],
+    ("_spf.relay.example", "TXT"): ["v=spf1 ip4:192.0.2.0/24 -all"],
+}
 
 
 class Dns(NamedTuple):
@@ -24,7 +29,7 @@ class Dns(NamedTuple):
 @pytest_asyncio.fixture(loop_scope="session")
 async def with_dns(settings: Settings) -> AsyncIterator[Dns]:
     """A stage whose resolver answers from the zone."""
-    zone = Zone({})
+    zone = Zone({**HOSTS})
     async with (
         scripted(zone) as server,
         stage_for(settings, worker=False, resolvers=(server,)) as stage,
@@ -97,7 +102,7 @@ async def test_client_with_the_scope_admin_gives_a_domain_to_clients_who_see_it_
     await page.get_by_role("button", name="Change", exact=True).click()
     await expect(page.locator(".facts").first).to_contain_text("newsletter")
     await page.get_by_role("button", name="Sign out").click()
-    await stage.enter(page, (made["client_id"], made["client_secret"]))
+    await stage.enter(page, (made["id"], made["client_secret"]))
     await expect(page.get_by_role("heading", name=NAME, level=1)).to_be_visible()
     await expect(page.get_by_role("button", name="Clients…")).to_have_count(0)
     await stage.open(page, "/page/domains/other.example")

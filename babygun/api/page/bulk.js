@@ -76,6 +76,7 @@ export class Selection {
 
   // Chooses all that the filter lets through, however far back.
   async all() {
+    this.complete = true;
     await this.during(async () => {
       let cursor = null;
       do {
@@ -84,7 +85,7 @@ export class Selection {
         cursor = page.cursor;
         this.say(`Choosing: ${count(this.ids.size)} so far`);
       } while (cursor && this.ids.size < MOST && this.busy);
-      this.complete = this.busy && this.ids.size > 0;
+      this.complete = this.busy;
       if (cursor && this.busy)
         notify(`The newest ${count(MOST)} are chosen; do the rest afterwards.`);
     });
@@ -157,7 +158,7 @@ export class Selection {
       checked: this.complete,
       indeterminate: this.ids.size > 0 && !this.complete,
       disabled: this.busy,
-      onclick: doing(() => (this.ids.size ? this.clear() : this.all())),
+      onclick: () => (this.ids.size ? this.clear() : doing(() => this.all())()),
     });
   }
 
