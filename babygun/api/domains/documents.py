@@ -70,8 +70,8 @@ class SelectorDocument(msgspec.Struct, frozen=True):
 class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A sending domain.
 
-    ``status``: verified: DNS has all that counts; failed: something is missing or wrong; pending:
-    nobody has asked DNS yet, or it did not answer.
+    ``status``: verified: DNS has all that counts; failed: a record is wrong there, or one is gone
+    that was there; pending: some are not there yet.
     """
 
     name: Annotated[str, Meta(examples=[NAME])]
