@@ -129,6 +129,10 @@ async def check_sending_host(loaded: Settings) -> AsyncIterator[Finding]:
     elif answers:
         async for finding in _check_names(resolver, hostname, here, loaded):
             yield finding
+        others = [each for each in sources if each not in here] if here else []
+        for address in others:  # of other machines, whose names are not known here
+            if may_be_dialled(address, loaded.allow_networks):
+                yield await _check_ptr(resolver, address)
     yield Finding(
         "ok",
         f"port {loaded.mx_port} of mail hosts is only tried for a domain that you name:"
@@ -177,8 +181,11 @@ def _is_shown(address: Address, loaded: Settings) -> bool:
     )
 
 
-async def _check_ptr(resolver: Resolver, address: Address, hostname: str) -> Finding:
-    """Servers ask for the name of an address (PTR), and whether the name has that address."""
+async def _check_ptr(resolver: Resolver, address: Address, hostname: str = "") -> Finding:
+    """Servers ask for the name of an address (PTR), and whether the name has that address.
+
+    ``hostname``: the name that EHLO says; empty: any.
+    """
     try:
         records = (await resolver.lookup(address.reverse_pointer, "PTR")).records
     except NoSuchName:
@@ -190,7 +197,7 @@ async def _check_ptr(resolver: Resolver, address: Address, hostname: str) -> Fin
         return Finding(
             "bad",
             f"{address} has no PTR record: large providers refuse its mail. Ask who gave you the"
-            f" address to point it at {hostname}",
+            f" address to point it at {hostname or 'the name of its machine'}",
         )
     back = [name for name in names if address in await addresses_in_dns(resolver, name)]
     if not back:
@@ -199,6 +206,7 @@ async def _check_ptr(resolver: Resolver, address: Address, hostname: str) -> Fin
             f"{address} points at {names[0]} (PTR), and that name has another address or none:"
             f" both have to point at each other",
         )
+    hostname = hostname or back[0]
     if hostname not in back:
         return Finding(
             "warn",

@@ -88,10 +88,11 @@ async def test_source_addresses_are_compared_with_those_of_this_machine_and_thei
         source_addresses=("127.0.0.2", "8.8.8.1"),
         allow_networks=LOOPBACK,
     )
-    assert found[1:3] == [
+    assert found[1:4] == [
         "ok source address 127.0.0.2 is one of this machine",
         "warn 127.0.0.2 points at here.example (PTR) and back, but EHLO says out.example:"
         " set BABYGUN_SMTP_HOSTNAME=here.example, or change the PTR record",
+        "ok 8.8.8.1 points at out.example (PTR), and that name back",  # that of another machine
     ]
     found = await said(dns, "out.example", source_addresses=("8.8.8.1",))
     assert found[1] == "bad none of source_addresses is an address of this machine"
