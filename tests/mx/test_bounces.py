@@ -31,8 +31,8 @@ async def test_bounce_of_a_real_server_makes_its_delivered_recipient_bounced(
         ):
             email_id = await world.rig.send(address, sender="me@sender.example")
             await world.rig.logged(email_id, "bounced")
-    [recipient] = (await world.rig.get(email_id)).recipients
-    assert (recipient.status, recipient.late) == ("bounced", True)
-    assert (recipient.status_code, recipient.enhanced_code) == (550, "5.1.1")
-    assert recipient.reply_class == "bad_mailbox"
-    assert "no such user here" in (recipient.status_reason or "")
+        [recipient] = (await world.rig.get(email_id)).recipients
+        assert (recipient.status, recipient.late) == ("bounced", True)
+        assert (recipient.status_code, recipient.enhanced_code) == (550, "5.1.1")
+        assert recipient.reply_class == "bad_mailbox"
+        assert "no such user here" in (recipient.status_reason or "")
