@@ -17,9 +17,10 @@ from babygun.email.model import Email, Recipient, TlsResult
 from babygun.routing.mx_destinations import MxDestination, MxDestinations
 from babygun.runtime.settings import Settings
 from tests.smtp.scripted import Peer, ScriptedServer
-from tests.support.certificates import Authority
+from tests.support.certificates import Authority, Pem
 from tests.support.dns_servers import failing, scripted, serving
 from tests.support.etcd_server import free_ports
+from tests.support.policy_host import policy_host
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -260,3 +261,46 @@ async def test_host_that_shows_what_the_policy_demands_gets_the_mail(
     [recipient] = other.recipients  # the second host is not named by the policy
     assert (recipient.status, recipient.reply_class) == ("deferred", "tls_policy")
     assert "no line mx of the policy names mx2.two.example" in (recipient.status_reason or "")
+
+
+@pytest.mark.parametrize(
+    ("mode", "host", "taken", "got"),
+    [
+        ("enforce", "a.example", True, ("sts", "pkix", "")),
+        ("enforce", "other.example", False, ("sts", None, "certificate-host-mismatch")),
+        ("testing", "other.example", True, ("sts_testing", None, "certificate-host-mismatch")),
+        ("none", "other.example", True, ("none", None, "")),
+    ],
+)
+async def test_policy_that_a_domain_publishes_is_kept_to(
+    settings: Settings,
+    tmp_path: Path,
+    mode: str,
+    host: str,
+    taken: bool,
+    got: tuple[str, str | None, str],
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def certificates(authority: Authority) -> Pem:
+        context.load_cert_chain(*authority.sign("mx", hosts=(host,)))
+        return authority.sign("policy", hosts=("mta-sts.a.example",))
+
+    async with (
+        policy_host(settings, tmp_path, certificate=certificates) as published,
+        MisbehavingServer(starttls=context) as server,
+        rig_for(quick(published.settings, {}, mx_port=server.port)) as rig,
+        rig.worker(),
+    ):
+        published.policy = f"version: STSv1\nmode: {mode}\nmx: a.example\nmax_age: 86400\n"
+        email_id = await rig.send("ann@a.example")
+        await rig.seen(
+            rig.store.keys.email(email_id), lambda value: True if _tried(value) else None
+        )
+        email = await rig.get(email_id)
+        assert len(server.messages) == taken
+    [recipient] = email.recipients
+    assert recipient.reply_class == ("delivered" if taken else "tls_policy")
+    tls = email.queues["mx:a.example"].tls
+    assert tls is not None and (tls.policy, tls.verified, tls.failure) == got
+    assert tls.connected is taken and bool(tls.version) is taken
