@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from babygun.email.bounces import Bounce, Complaint
 from babygun.email.model import TlsResult
+from babygun.email.return_path import of_recipient
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.store import Store
+from babygun.store.emails import reading
 from babygun.store.emails.finish import PendingResult, finish
+from babygun.store.emails.late import complaint, late_bounce
 from tests.support.api import RunningApi, StartApi
 from tests.support.tries import GONE, LATER, OK, WORKER, claimed, finished
 
@@ -43,6 +47,40 @@ async def test_log_shows_each_claim_before_the_end_of_its_try(
         "bob@example.org": ("deferred", 451, "4.7.1", "Try again later"),
         "carl@example.org": ("bounced", 550, "5.1.1", "No such user"),
     }
+
+
+async def test_log_and_email_show_what_comes_back_after_the_delivery(
+    api: RunningApi, store: Store
+) -> None:
+    email_id = await api.accepted(to=["ann@example.org", "bob@example.org"])
+    await finished(store, email_id, {"ann@example.org": OK, "bob@example.org": OK})
+    record = await reading.get_email(store, email_id)
+    assert record is not None
+    ann, bob = (
+        of_recipient(email_id, r.email, 0, record.email.client_id) for r in record.email.recipients
+    )
+    bounce = Bounce(status_code=550, enhanced_code="5.1.1", reason="gone", reporter="mx.example")
+    assert await late_bounce(store, ann, bounce) == "applied"
+    assert await complaint(store, bob, Complaint()) == "applied"
+    email = (await api.call("GET", f"/emails/{email_id}")).json
+    first, second = email["recipients"]
+    assert (email["status"], first["status"], first["late"]) == ("failed", "bounced", True)
+    assert (second["status"], second["late"]) == ("delivered", False) and second["complained_at"]
+    log = (await api.call("GET", f"/emails/{email_id}/log")).json["entries"]
+    assert [line["event"] for line in log] == [
+        "accepted",
+        "claimed",
+        "delivered",
+        "bounced",
+        "complained",
+    ]
+    late, spam = log[3:]
+    assert (late["late"], late["queue"], late["try"]) == (True, "default", 1)
+    assert late["reason"] == "a bounce message came back, from mx.example"
+    assert [(r["email"], r["status_code"]) for r in late["replies"]] == [("ann@example.org", 550)]
+    assert [(r["email"], r["status"]) for r in spam["replies"]] == [
+        ("bob@example.org", "delivered")
+    ]
 
 
 async def test_log_and_email_show_what_a_try_got_of_tls(api: RunningApi, store: Store) -> None:
