@@ -26,7 +26,6 @@ function details(entry) {
     ],
     entry.tls && tls(entry.tls),
     entry.reason && spoken(entry.reason),
-    entry.tls && tls(entry.tls),
     entry.not_before && ["next try ", when(entry.not_before)],
     who(entry),
   ].filter(Boolean);
@@ -55,15 +54,6 @@ const tls = ({ connected, version, cipher, verified, policy, failure }) =>
   );
 
 const reply = (one) => replyWords(one) || one.status;
-
-// What a try's connection got of TLS.
-function tls({ policy, connected, version, verified, failure }) {
-  const kind = { sts: "MTA-STS", sts_testing: "MTA-STS (testing)", dane: "DANE" }[policy];
-  const by = verified && `, certificate checked${kind && !failure ? ` by ${kind}` : ""}`;
-  const got = version ? `TLS ${version}${by ?? ""}` : "plain text";
-  const said = failure && `${kind ?? "TLS"}: ${failure}`;
-  return [connected && got, said].filter(Boolean).join(", ");
-}
 
 export function logList(entries) {
   return h(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import re
+from collections import Counter
 from importlib.resources import files
 from typing import Any
 
@@ -116,6 +117,20 @@ def test_scripts_stay_the_same_without_comments_and_indentation() -> None:
         if name.endswith(".js"):
             assert not re.search(r"(?<![:\\/\"'`])//", lean(text, name)), name
             assert not [line for line in text.splitlines() if line.count("`") % 2], name
+
+
+DECLARED = re.compile(
+    r"^(?:export )?(?:const|let|class|(?:async )?function) ([\w$]+)", re.MULTILINE
+)
+
+
+def test_module_declares_and_imports_each_name_once() -> None:
+    """A browser refuses the whole script for a second one."""
+    for module, text in FILES.items():
+        if module.endswith(".js"):
+            imported = ",".join(names for names, _ in IMPORT.findall(text)).split(",")
+            names = [*DECLARED.findall(text), *filter(None, map(str.strip, imported))]
+            assert not [name for name, times in Counter(names).items() if times > 1], module
 
 
 IMPORT = re.compile(r'import (?:\* as \w+|\{([^}]*)\}) from "\./([^"]+)"')
