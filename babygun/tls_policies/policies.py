@@ -50,7 +50,8 @@ async def announced_id(resolver: Resolver, domain: str) -> str | None:
 class StsPolicies:
     """Run :meth:`run` as a task. ``resolver``: that of the mail.
 
-    ``known``: what is kept. ``marking``: tasks that write that mail goes by a policy.
+    ``known``: what is kept. ``marking``: by domain, tasks that write that mail goes
+    by a policy.
     """
 
     def __init__(self, store: Store, resolver: Resolver) -> None:
@@ -59,14 +60,14 @@ class StsPolicies:
         self._fetcher = PolicyFetcher(store.settings, resolver)
         self._renewing: dict[str, asyncio.Task[StoredPolicy | None]] = {}
         self._failed: dict[str, tuple[float, Violation]] = {}  # by domain, with its end
-        self.marking: set[asyncio.Task[None]] = set()
+        self.marking: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Follows what is kept until cancelled."""
         await self.known.run()
 
     async def close(self) -> None:
-        await cancel_all(*self._renewing.values(), *self.marking)
+        await cancel_all(*self._renewing.values(), *self.marking.values())
         await self._fetcher.close()
 
     async def of(self, domain: str) -> FoundSts:
@@ -152,7 +153,8 @@ class StsPolicies:
             del self._failed[next(iter(self._failed))]
 
     def _mark_used(self, stored: StoredPolicy, now: datetime) -> None:
-        if (kept := self.known.by_name.get(stored.domain)) is None or kept.stored != stored:
+        domain, kept = stored.domain, self.known.by_name.get(stored.domain)
+        if domain in self.marking or kept is None or kept.stored != stored:
             return
 
         async def mark() -> None:
@@ -160,8 +162,8 @@ class StsPolicies:
                 if marked := await write(self._store, replace(stored, used_at=now), kept):
                     self.known.learn(marked)
             except EtcdError as error:
-                log.warning("TLS policy not stored", domain=stored.domain, error=str(error))
+                log.warning("TLS policy not stored", domain=domain, error=str(error))
 
-        task = asyncio.create_task(mark(), name=f"TLS policy of {stored.domain} in use")
-        self.marking.add(task)
-        task.add_done_callback(self.marking.discard)
+        task = asyncio.create_task(mark(), name=f"TLS policy of {domain} in use")
+        self.marking[domain] = task
+        task.add_done_callback(lambda _: self.marking.pop(domain))

@@ -213,8 +213,8 @@ async def test_nothing_is_said_before_what_is_kept_was_read(host: PolicyHost) ->
 async def test_use_of_a_policy_is_written_once_a_week(host: PolicyHost) -> None:
     await put(host, kept(used_at=utc_now() - timedelta(days=8)))
     async with worker(host) as found:
-        await found.of("a.example")
-        await asyncio.gather(*found.marking)
+        await asyncio.gather(*(found.of("a.example") for _ in range(5)))
+        await asyncio.gather(*found.marking.values())
         marked = found.known.by_name["a.example"]
         assert utc_now() - marked.stored.used_at < timedelta(minutes=5)
         await found.of("a.example")
