@@ -20,6 +20,7 @@ from babygun.domains.wanted import (
     dkim_purpose,
     required,
     wanted_records,
+    with_last_look,
 )
 from babygun.email.sending_domains import DnsRecord, DomainStatus, SendingDomain
 
@@ -41,9 +42,8 @@ class Checked(NamedTuple):
 async def check(resolver: Resolver, domain: SendingDomain, sending: Sending) -> Checked:
     """What DNS has. That it does not answer is no error: the record keeps what was known of it."""
     wanted = wanted_records(domain, sending)
-    before = {one.purpose: one for one in domain.verified.records} if domain.verified else {}
     looked = await asyncio.gather(*(look(resolver, each, domain, sending) for each in wanted))
-    records = tuple(_or_as_before(each, before.get(each.purpose)) for each in looked)
+    records = tuple(map(_or_as_before, looked, with_last_look(domain, sending)))
     verified = {each.purpose for each in records if each.status == "verified"}
     seen = frozenset(one.name for one in domain.selectors if dkim_purpose(one.name) in verified)
     return Checked(records, seen, status_of(domain, records))
@@ -94,8 +94,8 @@ async def _check_hint(resolver: Resolver, record: DnsRecord) -> DnsRecord:
     return judged(record, "verified" if found else "optional", _HINTS[record.purpose], found)
 
 
-def _or_as_before(now: DnsRecord, before: DnsRecord | None) -> DnsRecord:
+def _or_as_before(now: DnsRecord, before: DnsRecord) -> DnsRecord:
     """What was known of a record stays while DNS does not answer."""
-    if now.status != "unknown" or before is None or before.name != now.name:
+    if now.status != "unknown" or before.status in ("unchecked", "unknown"):
         return now
     return replace(before, sentence=f"the last look got no answer ({now.sentence})")
