@@ -7,6 +7,7 @@ import gc
 import weakref
 from collections import Counter
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rrset
@@ -218,3 +219,48 @@ async def test_lack_of_descriptors_is_no_answer_of_dns_and_is_not_remembered() -
         with no_more_descriptors(), pytest.raises(OutOfResources, match="Too many open files"):
             await asking.lookup("example.org", "A")
         assert (await asking.lookup("example.org", "A")).records
+
+
+def signed(query: dns.message.QueryMessage, _: bool) -> dns.message.Message:
+    """Says that all is secure: an address of a.example, an alias of it, and nothing else."""
+    answer = dns.message.make_response(query)
+    answer.flags |= dns.flags.AD
+    asked = query.question[0].name
+    if asked.to_text() == "alias.example.":
+        answer.answer.append(dns.rrset.from_text(asked, 60, "IN", "CNAME", "a.example."))
+    if asked.to_text() in ("a.example.", "alias.example."):
+        answer.answer.append(dns.rrset.from_text("a.example.", 60, "IN", "A", "192.0.2.1"))
+    else:
+        soa = "ns.example. host.example. 1 3600 600 86400 60"
+        answer.authority.append(dns.rrset.from_text("example.", 60, "IN", "SOA", soa))
+    return answer
+
+
+@pytest.mark.parametrize("name", ["a.example", "alias.example", "nothing.example"])
+async def test_answer_is_secure_if_a_trusted_resolver_says_so(name: str) -> None:
+    async with scripted(signed) as server:
+        assert (await Resolver([server], trusted=True).lookup(name, "A")).secure
+        assert not (await Resolver([server]).lookup(name, "A")).secure
+
+
+async def test_answer_names_the_end_of_the_aliases() -> None:
+    async with scripted(signed) as server:
+        asked = Resolver([server])
+        assert (await asked.lookup("alias.example", "A")).name == "a.example"
+        assert (await asked.lookup("a.example", "A")).name == ""
+
+
+async def test_question_to_a_trusted_resolver_asks_whether_the_answer_is_secure() -> None:
+    """RFC 6840, 5.7: without AD in the question, it need not say so."""
+    flags: list[int] = []
+
+    def zone(query: dns.message.QueryMessage, by_tcp: bool) -> dns.message.Message | None:
+        flags.append(query.flags & dns.flags.AD)
+        return failing(query, by_tcp)  # so that dnspython asks, too
+
+    async with scripted(zone) as server:
+        for trusted in (True, False):
+            flags.clear()
+            with pytest.raises(LookupFailed):
+                await Resolver([server], trusted=trusted).lookup("a.example", "A")
+            assert len(flags) >= 2 and all(bool(each) is trusted for each in flags)
