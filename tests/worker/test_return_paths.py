@@ -16,6 +16,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store.emails import on_request
 from babygun.store.return_path_keys import ReturnPathKeys
+from babygun.worker import copies
 from tests.support.invariants import check_invariants
 from tests.support.news import send_news, token_of
 from tests.support.rig import Rig, quick, rig_for
@@ -126,6 +127,29 @@ async def test_each_try_has_the_same_return_path(
         await rig.ended(await rig.send("ann@example.org", "twice@example.org"))
     first, second = smtp.to("twice@example.org")
     assert first.sender == second.sender
+
+
+async def test_return_paths_stay_through_the_rounds_of_a_try_and_its_last_recipient(
+    settings: Settings, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one recipient left it is still a round: the deferred ones wait for their time."""
+    monkeypatch.setattr(copies, "_MOST", 1)
+    monkeypatch.setattr(copies, "_AT_ONCE", 1)
+    people = [f"flaky-1-{n}@example.org" for n in range(2)] + ["ann@example.org"]
+    for person in people[:2]:
+        smtp.rcpt[person] = lambda attempt: "451 4.3.0 later" if attempt == 1 else ""
+    async with sending(settings, smtp, "recipient") as rig:
+        email_id = await rig.send(*people)
+        [email] = await rig.ended(email_id)
+        await check_invariants(rig.store)
+        found = {m.recipients: await read(rig, m.sender) for m in smtp.messages}
+    assert {r.email: (r.status, r.tries) for r in email.recipients} == {
+        people[0]: ("delivered", 2),
+        people[1]: ("delivered", 2),
+        people[2]: ("delivered", 1),
+    }
+    assert found == {(one,): of_recipient(email_id, one, 0, "client") for one in people}
+    assert all(smtp.attempts[person] == 2 for person in people[:2])
 
 
 async def test_retry_by_a_client_has_another_return_path(
