@@ -74,8 +74,10 @@ def etcd_prefix() -> str:
 
 @pytest.fixture
 def settings(etcd_server: Etcd, etcd_prefix: str) -> Settings:
-    """Settings for the shared etcd and this test's prefix."""
-    return Settings(etcd_endpoints=(etcd_server.endpoint,), prefix=etcd_prefix)
+    """Settings for the shared etcd and this test's prefix. Clients send from any domain."""
+    return Settings(
+        etcd_endpoints=(etcd_server.endpoint,), prefix=etcd_prefix, require_domains=False
+    )
 
 
 @pytest.fixture

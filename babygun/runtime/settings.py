@@ -217,9 +217,9 @@ class Settings:
     )
     require_domains: bool = setting(
         FLAG,
-        "no",
-        "yes: a client may send only from the sending domains that it holds, and from their "
-        "subdomains. `babygun dev` needs none.",
+        "yes",
+        "A client may send only from the sending domains that it holds, and from their subdomains. "
+        "no: from any domain, as in `babygun dev`.",
     )
     max_recipients: int = setting(
         NUMBER,

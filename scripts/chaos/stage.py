@@ -339,6 +339,7 @@ class Stage:
                 **own,
                 "BABYGUN_ETCD_ENDPOINTS": endpoints,
                 "BABYGUN_ROUTES": json.dumps(routes),
+                "BABYGUN_REQUIRE_DOMAINS": "no",
                 **self.mail_hosts.settings(self.folder),
                 **self.settings,
             }

@@ -106,6 +106,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             etcd_key=str(operator / "root-key.pem"),
             relays={"main": {"url": smtp.url}},
             smtp_hostname="babygun.test",
+            require_domains=False,
         )
         try:
             async with rig_for(settings) as rig:

@@ -74,6 +74,7 @@ def test_parse_of_every_built_key_gives_its_parts_back() -> None:
     assert KEYS.parse_notice(KEYS.notice(NOTICE)) == NOTICE
     assert KEYS.parse_due_notice(KEYS.due_notice(NOTICE, NOW)) == (NOW, NOTICE)
     assert KEYS.parse_sent_notice(KEYS.sent_notice(NOTICE)) == NOTICE
+    assert KEYS.parse_dkim_key(KEYS.dkim_key("a.example", "bg1")) == ("a.example", "bg1")
 
 
 def test_not_before_keys_sort_by_time_and_end_at_now() -> None:

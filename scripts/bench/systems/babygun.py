@@ -81,7 +81,11 @@ class Babygun:
         quota: int = 8 << 30,
     ) -> None:
         self._stage, self._etcd_binary, self._quota = stage, etcd, quota
-        self._settings = {"BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}", **(settings or {})}
+        self._settings = {
+            "BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}",
+            "BABYGUN_REQUIRE_DOMAINS": "no",
+            **(settings or {}),
+        }
         self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}
         self._ports: list[int] = []
         self.worker_urls: list[str] = []  # of the workers' metrics

@@ -39,6 +39,7 @@ async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
         etcd_endpoints=(small_etcd.endpoint,),
         etcd_quota=QUOTA,  # an etcd before 3.6 does not report its own
         relay_url="smtp://127.0.0.1:2525",
+        require_domains=False,
         api_port=0,
         drain_timeout=1,
     )
