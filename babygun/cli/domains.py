@@ -152,11 +152,12 @@ def _print(domain: dict[str, Any], arguments: argparse.Namespace) -> None:
     print(table(("DOMAIN", domain["name"]), head))
     print()
     print(_records_table(records))
+    print()
     for record in records:
-        if record.sentence or record.status == "wrong":
-            print(f"\n{printable(record.purpose)}: {printable(record.sentence)}")
-            for found in record.found if record.status == "wrong" else ():
-                print(f"  found: {printable(found)}")
+        if record.sentence:
+            print(f"{printable(record.purpose)}: {printable(record.sentence)}")
+        for found in record.found if record.status == "wrong" else ():
+            print(f"  found: {printable(found)}")
 
 
 def _records_table(records: Sequence[DnsRecord]) -> str:
