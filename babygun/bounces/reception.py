@@ -10,8 +10,8 @@ from babygun.bounces.parse import read
 from babygun.bounces.reading import Reading
 from babygun.bounces.verdict import bounce_of
 from babygun.email.bounces import Complaint
-from babygun.email.return_path import ReturnPath
-from babygun.errors import EtcdError
+from babygun.email.return_path import ReturnPath, is_return_path
+from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
 from babygun.smtp.classifier import Classifier
@@ -40,21 +40,29 @@ class Reception:
         self._store, self._keys, self._classifier = store, keys, classifier
         self._complaint_addresses = frozenset(complaint_addresses)
 
-    def refusal(self, address: str) -> str | None:
+    async def refusal(self, address: str) -> str | None:
         """Why mail to this address is not taken, as a reply to RCPT; None: it is.
 
         Only who got one of our messages knows its return path. So nobody can have bounce messages
-        made for others here, and this server passes no mail on.
+        made for others here, and this server passes no mail on. What has the form of a return path
+        may be made under a key that is new: so it is refused for good after a look at all keys.
         """
         if self._is_for_complaints(address):
             return None
-        if not self._keys.known:
+        if self._keys.known and self._path(address):
+            return None
+        try:
+            if not self._keys.known:
+                raise EtcdUnavailable("the keys of return paths are not read yet")
+            if is_return_path(address.rpartition("@")[0]):
+                await self._keys.look_again()
+        except EtcdError:
             metrics.RETURNED_REFUSED["etcd"].inc()
             return _LATER
-        if self._path(address) is None:
-            metrics.RETURNED_REFUSED["address"].inc()
-            return _NOBODY
-        return None
+        if self._path(address):
+            return None
+        metrics.RETURNED_REFUSED["address"].inc()
+        return _NOBODY
 
     async def take(self, message: bytes, addresses: Sequence[str], peer: str) -> str:
         """The reply to a message. It is 250 only after all that it says is committed."""

@@ -233,7 +233,7 @@ class _Handler:
     ) -> str:
         if len(envelope.rcpt_tos) >= _MOST_ADDRESSES:
             return "452 4.5.3 Too many recipients"
-        if refusal := self._reception.refusal(address):
+        if refusal := await self._reception.refusal(address):
             server.wrong += refusal.startswith("5")
             if server.wrong > _MOST_WRONG:
                 metrics.RETURNED_REFUSED["guesses"].inc()

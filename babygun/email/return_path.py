@@ -72,6 +72,11 @@ def local_part(path: ReturnPath, secret: bytes) -> str:
     return f"{said}.{_mac(said, secret)}"
 
 
+def is_return_path(text: str) -> bool:
+    """Whether a local part has the form of one. Its mac may be anybody's."""
+    return _local_part(text.lower()) is not None
+
+
 def read(text: str, secrets: Iterable[bytes]) -> ReturnPath | None:
     """What a local part says. None: it is not ours, or its key is gone."""
     text = text.lower()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 from babygun.email import return_path
 from babygun.email.return_path import ReturnPath
 from babygun.store.secret_keys import SecretKeys
 from babygun.store.store import Store
+
+_LOOK_INTERVAL = 1.0  # s, between two readings that strangers can cause
 
 
 class ReturnPathKeys(SecretKeys):
@@ -23,6 +27,16 @@ class ReturnPathKeys(SecretKeys):
             secret_bytes=return_path.SECRET_BYTES,
             retention=store.settings.return_path_retention,
         )
+        self._look_at = 0.0
+
+    async def look_again(self) -> None:
+        """Reads the keys, once a second at most: one may be newer than what is followed.
+
+        Raises EtcdError.
+        """
+        if time.monotonic() >= self._look_at:
+            await self._read_all(self._store)
+            self._look_at = time.monotonic() + _LOOK_INTERVAL
 
     def read(self, local_part: str) -> ReturnPath | None:
         """What a return path's local part says. None: it is not ours, or its key is gone.

@@ -13,7 +13,7 @@ from babygun.bounces import reception
 from babygun.email.bounces import Bounce
 from babygun.email.return_path import ReturnPath
 from babygun.runtime.settings import Settings
-from babygun.store import Store
+from babygun.store import Store, return_path_keys
 from babygun.store.cluster import health
 from babygun.store.emails.late import Outcome
 from tests.support.bounce_server import Bounced, bounce_server
@@ -133,6 +133,32 @@ async def test_address_with_a_changed_seal_is_refused(
     for wrong in (local[:-1] + last, local[:-1], local + "a", local.replace(".", "")):
         assert (await bounced.give(report(ANN), f"{wrong}@{domain}")).startswith("550 5.1.1")
     assert await delivered.status() == ("complete", "delivered", False)
+
+
+async def test_address_under_a_key_that_is_not_followed_yet_is_taken(
+    delivered: Delivered, bounced: Bounced
+) -> None:
+    bounced.server.keys._known.clear()
+    assert (await bounced.give(report(ANN), delivered.return_path)).startswith("250")
+    assert await delivered.status() == ("failed", "bounced", True)
+
+
+async def test_wrong_addresses_read_the_keys_once_a_second(
+    delivered: Delivered, bounced: Bounced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readings = []
+
+    async def counted(store: Store) -> int:
+        readings.append(store)
+        return 1
+
+    monkeypatch.setattr(bounced.server.keys, "_read_all", counted)
+    monkeypatch.setattr(return_path_keys, "_LOOK_INTERVAL", 60.0)
+    local = delivered.return_path.partition("@")[0]
+    wrong = f"{local[:-1]}{'a' if local[-1] != 'a' else 'b'}@example.com"
+    for address in (wrong, wrong, "ann@example.com", wrong):
+        assert (await bounced.give(report(ANN), address)).startswith("550")
+    assert len(readings) == 1
 
 
 async def test_bounce_that_is_quicker_than_the_result_of_its_try_is_to_come_again(
