@@ -6,15 +6,19 @@ import asyncio
 import os
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from babygun.dev.etcd.binary import find_etcd
+from babygun.pki.sealing import new_key
 from babygun.store.access.clients import create_client, ensure_signing_key
+from babygun.store.domains.dkim_keys import read_private_key
 from babygun.store.keys import range_end
 from babygun.store.records import SCOPES
+from tests.store.domains.steps import new_domain
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.invariants import check_invariants
 from tests.support.needs import missing
@@ -115,15 +119,19 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
 async def test_backup_holds_in_clear_what_the_documents_say_and_only_its_owner_reads_it(
     server: EtcdServer, rig: Rig, tmp_path: Path
 ) -> None:
+    sealing_key = new_key()
     settings = changed(
         rig.settings,
         etcd_endpoints=(server.endpoint,),
         relay_url="smtp://ann:relay-password@127.0.0.1",
+        secrets_keys=(sealing_key,),
     )
     async with rig_for(settings) as own:
         await own.send("ann@example.org", subject="what it is about", body="what it says")
         client, secret = await create_client(own.store, name="shop", scopes=SCOPES)
         await ensure_signing_key(own.store)
+        domain = await new_domain(own.store, client.identity)
+        seed = (await read_private_key(own.store, domain.name, domain.selectors[0].name))[-32:]
         keys = own.store.keys.signing_keys
         [key] = (await own.store.client.range(keys, range_end(keys))).kvs
     name = await asyncio.to_thread(script, "backup-etcd", server=server, backups=tmp_path)
@@ -133,7 +141,9 @@ async def test_backup_holds_in_clear_what_the_documents_say_and_only_its_owner_r
     for words in (b"ann@example.org", b"what it is about", b"what it says", key.value):
         assert words in content, "docs/operations.md says that a backup has it in clear"
     assert client.secret_hash.encode() in content
-    for words in (secret.encode(), b"relay-password"):
+    assert domain.selectors[0].public.encode() in content
+    sealed = (seed, b64encode(seed)[:-2], seed.hex().encode(), sealing_key.encode())
+    for words in (secret.encode(), b"relay-password", *sealed):
         assert words not in content
 
 
