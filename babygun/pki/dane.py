@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Literal
 
@@ -28,6 +29,15 @@ _HASHES = {1: hashlib.sha256, 2: hashlib.sha512}
 _VERSION = 0xA0  # the tag of a certificate's first field, which may be absent
 _LONG = 0x80  # of an element's length: the next bytes say it
 _MOST = 10  # certificates of a chain that are looked at
+# What the library raises for a certificate that breaks its rules.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 class NotNamed(BabygunError):
@@ -50,16 +60,20 @@ def check_chain(
     """
     if not chain:
         raise NotNamed("the server showed no certificate")
-    if any(each[0] == _SERVER and _names(each, chain[0]) for each in records):
+    if _any_names([each for each in records if each[0] == _SERVER], chain[0]):
         return "dane_ee"
     authorities = [each for each in records if each[0] == _AUTHORITY]
     if not authorities:
         raise NotNamed("no TLSA record names the server's certificate")
     try:
         _check_authority(authorities, chain[:_MOST], names, now)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+    except _UNREADABLE as error:
         raise NotNamed(f"the certificate can't be read: {error}") from None
     return "dane_ta"
+
+
+def _any_names(records: Sequence[Tlsa], certificate: bytes) -> bool:
+    return any(_names(record, certificate) for record in records)
 
 
 def _names(record: Tlsa, certificate: bytes) -> bool:
@@ -74,10 +88,17 @@ def _names(record: Tlsa, certificate: bytes) -> bool:
 def _check_authority(
     records: Sequence[Tlsa], chain: Sequence[bytes], names: Sequence[str], now: datetime
 ) -> None:
-    """Follows the chain up to an authority that a record names. Raises NotNamed, ValueError."""
+    """Follows the chain up to an authority that a record names. Raises NotNamed, _UNREADABLE.
+
+    Others than the server's own are left out if they can't be read.
+    """
+    found, named = [x509.load_der_x509_certificate(chain[0])], [_any_names(records, chain[0])]
     whole = [each[3] for each in records if each[1:3] == (_WHOLE, _EXACT)]
-    found = [x509.load_der_x509_certificate(each) for each in (*chain, *whole)]
-    named = [any(_names(record, der) for record in records) for der in (*chain, *whole)]
+    for der in (*chain[1:], *whole):
+        with suppress(NotNamed, *_UNREADABLE):
+            certificate, is_named = x509.load_der_x509_certificate(der), _any_names(records, der)
+            found.append(certificate)
+            named.append(is_named)
     rest = sorted(range(1, len(found)), key=lambda index: not named[index])
     current = 0
     below = 0  # authorities under the next one
@@ -103,7 +124,7 @@ def _signed(certificate: x509.Certificate, by: x509.Certificate, below: int) -> 
     try:
         certificate.verify_directly_issued_by(by)
         constraints = by.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound):
+    except (*_UNREADABLE, InvalidSignature, x509.ExtensionNotFound):
         return False
     most = constraints.path_length
     if not constraints.ca or (most is not None and most < below):

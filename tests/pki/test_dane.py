@@ -127,6 +127,29 @@ def test_whole_authority_of_a_record_need_not_be_in_the_chain() -> None:
         check([record(2, 0, 1, ROOT)], CHAIN[:2])
 
 
+def test_certificate_of_the_chain_that_can_not_be_read_is_left_out() -> None:
+    chain = [SERVER.der, b"\x30\x03abc", *CHAIN[1:]]
+    assert check([record(2, 1, 1, ROOT)], chain) == "dane_ta"
+
+
+@pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_chain_with_a_changed_byte_is_never_taken_and_never_crashes(number: int) -> None:
+    own, root = record(3, 0, 1, SERVER), record(2, 0, 1, ROOT)
+    for place in range(0, len(CHAIN[number]), 2):
+        changed = bytearray(CHAIN[number])
+        changed[place] ^= 1 << place // 2 % 8
+        for der in (bytes(changed), CHAIN[number][:place]):
+            chain = [*CHAIN[:number], der, *CHAIN[number + 1 :]]
+            with pytest.raises(NotNamed):
+                check([root], chain)
+            if number == 0:
+                with pytest.raises(NotNamed):
+                    check([own], chain)
+            else:
+                assert check([root, own], chain) == "dane_ee"
+
+
 def test_order_of_the_chain_and_strangers_in_it_do_not_matter() -> None:
     stranger = make("stranger")
     chain = [SERVER.der, stranger.der, ROOT.der, MIDDLE.der, SERVER.der]
