@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 from babygun.email.model import Email
 from babygun.email.sending_domains import DkimAlgorithm, signers
@@ -18,6 +17,7 @@ from babygun.errors import BabygunError, EtcdError, NoSealingKey, NotFound
 from babygun.mime.dkim import DkimKey, expiry, signatures
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
+from babygun.runtime.threads import Threads
 from babygun.store import Store
 from babygun.store.domains.dkim_keys import load_signer
 
@@ -36,7 +36,7 @@ class Signer:
     """Signs the messages of one try. The same message is signed once, however often it goes out."""
 
     def __init__(
-        self, keys: Sequence[DkimKey], signed_at: int, expires_at: int, threads: ThreadPoolExecutor
+        self, keys: Sequence[DkimKey], signed_at: int, expires_at: int, threads: Threads
     ) -> None:
         self._keys = [key._replace(sign=cache(key.sign)) for key in keys]
         self._signed_at, self._expires_at = signed_at, expires_at
@@ -44,8 +44,7 @@ class Signer:
 
     async def sign(self, message: bytes) -> bytes:
         """The message with its signatures before it."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, self._signed, message)
+        return await self._threads.call(partial(self._signed, message))
 
     def _signed(self, message: bytes) -> bytes:
         return signatures(message, self._keys, self._signed_at, self._expires_at) + message
@@ -58,11 +57,11 @@ class Signers:
         self._store = store
         self._keys: dict[str, dict[str, DkimKey]] = {}  # by domain and selector
         self._reading = asyncio.Lock()
-        self._threads = ThreadPoolExecutor(_THREADS, "dkim")  # they start with the first signature
+        self._threads = Threads(_THREADS, "dkim")
         store.domains.on_change.append(self._forget)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     async def of(self, email: Email) -> Signer | None:
         """None: the e-mail is not signed. Raises CannotSign.

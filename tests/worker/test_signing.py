@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -14,6 +14,7 @@ from babygun.email.sending_domains import SIGNS_ON
 from babygun.mime.dkim import DkimKey
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
+from babygun.runtime.threads import Threads
 from babygun.worker.signing import CannotSign, Signer, Signers
 from tests.support.domains import sealing
 from tests.support.invariants import check_invariants
@@ -232,7 +233,7 @@ async def test_same_message_is_signed_once_however_often_it_goes_out() -> None:
         return digest
 
     key = DkimKey("example.com", "s", "ed25519-sha256", sign)
-    with ThreadPoolExecutor(1) as threads:
+    with closing(Threads(1, "dkim")) as threads:
         signer = Signer([key], 1, 2, threads)
         first = await signer.sign(b"From: a@b\r\n\r\nHi\r\n")
         assert await signer.sign(b"From: a@b\r\n\r\nHi\r\n") == first
