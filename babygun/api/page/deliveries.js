@@ -4,7 +4,7 @@ import { path } from "./api.js";
 import { h } from "./dom.js";
 import { count, duration, many, now } from "./format.js";
 import { Numbers, total, within } from "./numbers.js";
-import { replyWords, spoken, when } from "./status.js";
+import { cell, replyWords, spoken, table, when } from "./status.js";
 import { asked, SPANS } from "./search.js";
 
 const PAGES = { hour: 5, day: 5 }; // thousands of e-mails that are counted by themselves
@@ -129,42 +129,28 @@ export class Deliveries {
   }
 }
 
-const COLUMNS = [
-  ["delivered", "Delivered"],
-  ["bounced", "Bounced"],
-  ["deferred", "Deferred"],
-  ["expired", "Expired"],
-];
+const SHARES = {
+  delivered: "Delivered",
+  bounced: "Bounced",
+  deferred: "Deferred",
+  expired: "Expired",
+};
+const NUMBERS = ["Recipients", ...Object.values(SHARES)];
 
-function queues(all) {
-  const number = (value) => h("td", { class: "number" }, value);
-  return h(
-    "table",
-    null,
-    h(
-      "thead",
-      null,
+const queues = (all) =>
+  table(
+    "",
+    ["Queue", ...NUMBERS],
+    all.slice(0, SHOWN).map((one) =>
       h(
         "tr",
-        null,
-        h("th", { scope: "col" }, "Queue"),
-        ["Recipients", ...COLUMNS.map(([, word]) => word)].map((word) =>
-          h("th", { scope: "col", class: "number" }, word),
+        { "data-key": one.queue },
+        h("th", { scope: "row", class: "long" }, one.queue),
+        cell("Recipients", count(total(one)), "number"),
+        Object.entries(SHARES).map(([status, label]) =>
+          cell(label, part(one.by_status[status] ?? 0, total(one)), "number"),
         ),
       ),
     ),
-    h(
-      "tbody",
-      null,
-      all.slice(0, SHOWN).map((one) =>
-        h(
-          "tr",
-          { "data-key": one.queue },
-          h("th", { scope: "row", class: "long" }, one.queue),
-          number(count(total(one))),
-          COLUMNS.map(([status]) => number(part(one.by_status[status] ?? 0, total(one)))),
-        ),
-      ),
-    ),
+    NUMBERS,
   );
-}
