@@ -61,7 +61,7 @@ test-mx: install ## deliver to real Postfix, Exim, OpenSMTPD (root; scripts/get-
 bench: install ## measure Babygun beside the other systems that are installed (ARGS='--rounds 5')
 	@exec $(BENCH) compare $(ARGS)
 
-bench-scaling: install ## more processes, a backlog, larger e-mails, batches (ARGS='--only sizes')
+bench-scaling: install ## more processes, a backlog, larger and signed e-mails, batches (ARGS='--only sizes')
 	@exec $(BENCH) scaling $(ARGS)
 
 MINUTES := 10
