@@ -166,3 +166,19 @@ async def test_message_that_can_not_be_rendered_raises_and_harms_no_connection(
             await pool.deliver(Envelope("a@example.org", ("b@example.org",), render), may_send=yes)
         assert (pool.connections.in_use, pool.connections.waiting) == (0, 0)
         assert (await send(pool, "b@example.org"))["b@example.org"].code == 250
+
+
+async def test_signature_stands_before_the_message_exactly_as_it_goes_out() -> None:
+    async def sign(message: bytes) -> bytes:
+        assert message == b"Subject: a\r\n\r\n.one\r\ntwo\r\n"
+        return b"Signed: yes\r\n" + message
+
+    envelope = Envelope(
+        "me@example.com",
+        ("ann@example.org",),
+        lambda eight_bit, smtputf8: b"Subject: a\r\n\r\n.one\ntwo",
+        sign=sign,
+    )
+    prepared = await prepare(envelope, Capabilities(size_offered=True))
+    assert prepared.content == b"Signed: yes\r\nSubject: a\r\n\r\n.one\r\ntwo\r\n"
+    assert f"SIZE={len(prepared.content)}".encode() in prepared.mail

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -182,6 +183,18 @@ async def test_scheduled_email_is_signed_as_of_its_time(rig: Rig, smtp: Misbehav
 
 
 # --- signers ---
+
+
+async def test_email_waits_until_the_sending_domains_are_known(rig: Rig) -> None:
+    """Else a worker that has just started would send it without its signature."""
+    signers = Signers(rig.store)
+    waiting = asyncio.create_task(signers.of(rig.email("ann@example.org")[0]))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await signing_domain(rig.store, "example.com")
+    rig.store.domains.ready.set()
+    assert await waiting is not None
+    signers.close()
 
 
 async def test_tries_keep_the_selector_of_the_first_one_while_it_may_sign(rig: Rig) -> None:
