@@ -220,7 +220,7 @@ def _recipients_table(email: dict[str, Any]) -> str:
         (
             recipient["email"],
             recipient["kind"],
-            recipient["status"],
+            recipient["status"] + (" late" if recipient.get("late") else ""),
             str(recipient.get("status_code") or ""),
             recipient.get("enhanced_code") or "",
             recipient.get("status_reason") or "",

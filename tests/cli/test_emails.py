@@ -6,8 +6,14 @@ import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 
+from babygun.email.bounces import Bounce
+from babygun.email.return_path import of_recipient
+from babygun.email.tries import QueueResult, RecipientResult
+from babygun.store.emails.claims import claim
+from babygun.store.emails.finish import PendingResult, finish
+from babygun.store.emails.late import late_bounce
 from babygun.store.emails.on_request import cancel
-from babygun.store.keys import range_end
+from babygun.store.keys import JobRef, range_end
 from tests.support.commands import Command
 from tests.support.rig import Rig
 
@@ -87,6 +93,21 @@ async def test_emails_list_names_the_first_recipient_of_a_wide_email(
     assert "ann@d0000.example +19" in (await with_api("emails", "list")).out
     shown = await with_api("emails", "show", email_id)
     assert shown.out.count("@d00") == 20
+
+
+async def test_emails_show_says_that_a_recipient_bounced_late(rig: Rig, with_api: Command) -> None:
+    email_id = await rig.send("ann@example.org")
+    ref = JobRef(email_id, (await rig.get(email_id)).recipients[0].queue)
+    lease_id = await rig.store.client.grant(60)
+    claimed = await claim(rig.store, ref, worker_id="w1", lease_id=lease_id)
+    assert claimed is not None
+    taken = {"ann@example.org": RecipientResult("deliver", "delivered", 250)}
+    result = QueueResult(ref.queue, "w1", claimed.claimed_at, taken)
+    await finish(rig.store, [PendingResult(claimed, result)])
+    path = of_recipient(email_id, "ann@example.org", 0, "client")
+    await late_bounce(rig.store, path, Bounce(status_code=550, reporter="mx.example.net"))
+    shown = (await with_api("emails", "show", email_id)).out
+    assert "bounced late" in shown and "a bounce message came back, from mx.example.net" in shown
 
 
 async def test_emails_show_waits_for_the_end(rig: Rig, with_api: Command) -> None:
