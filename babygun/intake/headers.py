@@ -43,6 +43,12 @@ def check_headers(
     for field, name, value in entries:
         if fault := _fault(name, value, seen):
             broken.report(field, fault)
+        elif name.lower() == "list-unsubscribe-post" and not _has_https_link(entries):
+            broken.report(
+                field,
+                "List-Unsubscribe-Post needs a List-Unsubscribe with an https URI in angle"
+                " brackets: one-click means a POST to it (RFC 8058).",
+            )
     return tuple((name, value) for _, name, value in entries)
 
 
@@ -55,6 +61,14 @@ def _entries(given: dict[str, str] | list[str]) -> Iterator[tuple[str, str, str]
         for index, line in enumerate(given):
             name, colon, value = line.partition(":")
             yield f"headers[{index}]", name.rstrip(" \t") if colon else "", value.strip(" \t")
+
+
+def _has_https_link(entries: list[tuple[str, str, str]]) -> bool:
+    """Whether a List-Unsubscribe has an https URI (RFC 8058, 3.1)."""
+    return any(
+        name.lower() == "list-unsubscribe" and "<https://" in value.lower()
+        for _, name, value in entries
+    )
 
 
 def _fault(name: str, value: str, seen: set[str]) -> str | None:

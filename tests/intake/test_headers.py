@@ -117,6 +117,16 @@ def test_headers_of_both_forms_keep_their_order() -> None:
     )
 
 
+def test_one_click_goes_with_an_https_link_alone() -> None:
+    post = {"List-Unsubscribe-Post": "List-Unsubscribe=One-Click"}
+    for link in ("<mailto:off@example.com>, <HTTPS://example.com/off>", "<https://example.com/>"):
+        headers = {"list-unsubscribe": link} | post
+        assert checked(headers=headers).content.headers[-1] == (*post.items(),)[0]
+    for link in ("<mailto:off@example.com>", "<http://example.com/off>"):
+        [(field, _)] = broken(headers={"List-Unsubscribe": link} | post)
+        assert field == "headers.List-Unsubscribe-Post"
+
+
 def test_header_that_babygun_or_a_mail_server_writes_is_refused_with_what_to_do() -> None:
     reasons = tuple(header.refused for header in (*HEADERS.values(), *PREFIXES.values()))
     for name in FORBIDDEN_EXAMPLES.split():
