@@ -106,7 +106,12 @@ export function open(root, { id, may, title }) {
       "li",
       { "data-key": one.purpose },
       h("div", { class: "head" }, h("h3", null, purposeOf(one)), badge(RECORD[one.status], one.status)),
-      one.sentence && h("p", { class: RECORD[one.status] === "failed" ? "wrong" : "soft" }, one.sentence),
+      one.sentence &&
+        h(
+          "p",
+          { class: RECORD[one.status] === "failed" ? "wrong" : "soft" },
+          `${one.sentence[0].toUpperCase()}${one.sentence.slice(1)}`,
+        ),
       facts([
         [`Name (${one.type})`, copyable(one.name, { label: `Name of ${purposeOf(one)}` })],
         ["Value", copyable(one.value, { label: `Value of ${purposeOf(one)}` })],

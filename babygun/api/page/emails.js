@@ -123,10 +123,10 @@ export function open(root, { query, may }) {
         { class: "row soft" },
         found.length > 0 && [
           selection.whole(),
-          done ? many(found.length, "e-mail") : `The newest ${count(found.length)}`,
+          h("span", null, done ? many(found.length, "e-mail") : `The newest ${count(found.length)}`),
         ],
         numbers.found?.cursor && [
-          `Numbers: of the newest ${count(numbers.counted)} `,
+          h("span", { class: "wide" }, `· ${count(numbers.counted)} counted`),
           h(
             "button",
             { type: "button", class: "quiet small", onclick: () => numbers.more(FURTHER) },
