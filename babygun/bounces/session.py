@@ -133,10 +133,14 @@ class MailSession(SMTP):  # type: ignore[misc]
         below_tls = cast(asyncio.Transport, self._original_transport or transport)
         self.loop.call_later(_FLUSHED_WITHIN, below_tls.abort)
 
-    async def push(self, status: str | bytes) -> None:
-        """Writes a reply. Other sessions get their turn after each."""
+    async def push(self, status: str) -> None:
+        """Writes a reply. Other sessions get their turn after each.
+
+        Not after that to STARTTLS, which is 220: TLS must be there before its first bytes are read.
+        """
         await super().push(status)
-        await asyncio.sleep(0)
+        if not status.startswith("220"):
+            await asyncio.sleep(0)
 
     async def smtp_DATA(self, arg: str) -> None:
         if await self.check_helo_needed():

@@ -184,6 +184,23 @@ async def test_session_by_tls_takes_messages_and_forgets_what_came_before(
         assert await mail_server.give(MESSAGE, COMPLAINTS) == "250 2.0.0 Taken"
 
 
+async def test_tls_begins_in_many_sessions_at_once(settings: Settings, tmp_path: object) -> None:
+    """The first bytes of TLS must not be read as commands."""
+    pem = Authority(tmp_path).sign("bounces.example.com")  # type: ignore[arg-type]
+    given = replace(
+        settings, bounce_cert=str(pem.cert), bounce_key=str(pem.key), bounce_connections=400
+    )
+
+    async def one(bounced: Bounced) -> str:
+        async with bounced.connected() as mail_server:
+            await mail_server.greet()
+            return await mail_server.start_tls()
+
+    async with bounce_server(given) as bounced, asyncio.timeout(30):
+        offers = await asyncio.gather(*(one(bounced) for _ in range(40)))
+    assert not any("STARTTLS" in offer for offer in offers)
+
+
 async def test_login_is_not_offered_and_refused(bounced: Bounced) -> None:
     async with bounced.connected() as mail_server:
         await mail_server.greet()

@@ -9,6 +9,7 @@ from tests.support.bounce_server import connection_to
 from tests.support.certificates import Authority
 from tests.support.commands import Command
 from tests.support.etcd_server import free_ports
+from tests.support.paths import ROOT
 from tests.support.processes import babygun as started
 from tests.support.rig import changed
 from tests.support.scraping import Scraped
@@ -60,3 +61,27 @@ async def test_bounced_with_a_certificate_that_is_missing_says_so(babygun: Comma
 async def test_health_of_bounced_without_a_port_says_what_to_set(babygun: Command) -> None:
     result = await babygun("health", "bounced")
     assert result.status != 0 and "BABYGUN_BOUNCE_PROBE_PORT" in result.error
+
+
+async def test_bounced_shows_how_a_message_is_read(babygun: Command) -> None:
+    folder = ROOT / "tests/data/bounces"
+    result = await babygun("bounced", "--read", str(folder / "postfix-user-unknown.eml"))
+    assert result.out.splitlines() == [
+        "kind      bounce",
+        "shape     dsn",
+        "reporter  mx.relay.example",
+        "recipient nobody@rcpt.example",
+        "reply     550 5.1.1 <nobody@rcpt.example>: Recipient address rejected: User unknown in"
+        " virtual mailbox table",
+        "class     bad_mailbox",
+        "suppress  the address is dead",
+    ]
+    result = await babygun("bounced", "--read", str(folder / "jmrp.eml"))
+    assert result.out.splitlines()[:4] == [
+        "kind      complaint",
+        "shape     jmrp",
+        "type      abuse",
+        "reporter  JMRP",
+    ]
+    result = await babygun("bounced", "--read", "/none.eml")
+    assert result.status == 2 and "/none.eml can't be read" in result.error
