@@ -33,7 +33,7 @@ from babygun.routing.tls_policy import NO_DEMANDS, DomainPolicy
 from babygun.runtime.networks import Network
 from babygun.runtime.settings import Settings
 
-_SITES = 200_000  # domains whose site is remembered; some 300 bytes each
+_SITES = 50_000  # domains whose site is remembered; some 300 bytes each
 _HOSTS = 5_000  # domains whose hosts are remembered, and sets of hosts; some KB each
 _FRESH = 30.0  # s, for which hosts are used before DNS is asked again: the shortest TTL we heed
 

@@ -20,6 +20,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from weakref import WeakMethod
 
 from babygun.routing.server import Server
 from babygun.runtime import tracing
@@ -56,18 +57,19 @@ class Connections:
     ) -> None:
         self._open_one, self._permits, self._count = open, permits, count
         self._most, self._patience, self._keeps_idle = most, patience, idle > 0
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self._limit = limit = ConnectionLimit(most)
+        # It knows us weakly: domains are many, and each dropped pool would wait for the garbage
+        # collector. Each connection knows us, so we are there as long as one of them.
+        say_goodbye = WeakMethod(self._say_goodbye)
         self._idle = IdleConnections(
-            idle,
-            all_surplus=lambda: self._limit.at(self._loop.time()) < most,
-            close=self._say_goodbye,
+            idle, all_surplus=lambda: limit.at(loop.time()) < most, close=say_goodbye
         )
         self._busy: set[Connection] = set()
         self._connecting = 0  # also those that a waiter was woken to open
         # A waiter gets a connection, or a place: there is room to open one.
         self._waiters: deque[asyncio.Future[Connection | Place]] = deque()
         self._asked_for_room: set[bool] = set()  # urgently or not; the call is still to come
-        self._limit = ConnectionLimit(most)
         self._goodbyes: set[asyncio.Task[None]] = set()
         self.closed = False
 

@@ -17,12 +17,16 @@ SURPLUS_IDLE = 1.0  # s, for which idle connections beyond the first are kept
 class IdleConnections:
     """In one event loop. Times in seconds.
 
-    ``all_surplus``: asked whether each one is surplus now. ``close``: called with one whose time
-    has come, which is not here any more.
+    ``all_surplus``: asked whether each one is surplus now. ``close``: a weak reference to what is
+    called with one whose time has come, which is not here any more.
     """
 
     def __init__(
-        self, keep: float, *, all_surplus: Callable[[], bool], close: Callable[[Connection], None]
+        self,
+        keep: float,
+        *,
+        all_surplus: Callable[[], bool],
+        close: Callable[[], Callable[[Connection], None] | None],
     ) -> None:
         self._keep, self._all_surplus, self._close = keep, all_surplus, close
         self._loop = asyncio.get_running_loop()
@@ -67,7 +71,7 @@ class IdleConnections:
             self._timer.cancel()
             self._timer = None
         while self._unused:
-            self._close(self._unused.pop())
+            self._close_one(self._unused.pop())
 
     def _set_timer(self, now: float) -> None:
         """Comes back when the first one is to be closed."""
@@ -87,4 +91,8 @@ class IdleConnections:
             if self._end(now) > now + 0.001:
                 self._set_timer(now)
                 return
-            self._close(self._unused.pop(0))
+            self._close_one(self._unused.pop(0))
+
+    def _close_one(self, connection: Connection) -> None:
+        if (close := self._close()) is not None:
+            close(connection)

@@ -10,6 +10,7 @@ data.
 from __future__ import annotations
 
 import zlib
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgpack
@@ -36,7 +37,8 @@ decode_part = msgspec.json.Decoder(Part).decode
 decode_log_entry = msgspec.json.Decoder(LogEntry).decode
 decode_idempotency = msgspec.json.Decoder(IdempotencyRecord).decode
 decode_suppression = msgspec.json.Decoder(Suppression).decode
-decode_job = msgspec.msgpack.Decoder(Job).decode
+# Many ready jobs are alike, such as those of one mailing. A worker keeps one of each kind.
+decode_job = lru_cache(maxsize=4096)(msgspec.msgpack.Decoder(Job).decode)
 decode_content = msgspec.msgpack.Decoder(Content).decode
 _decode_notice = msgspec.json.Decoder(Notice).decode
 encode_state = as_json

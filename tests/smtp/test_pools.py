@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from types import SimpleNamespace
 from typing import cast
 
@@ -108,3 +110,24 @@ async def test_unused_pool_is_dropped_once_its_idle_connection_has_gone() -> Non
         await send(pools.get(destination), "b@example.org")
         await pools.close()
         assert server.commands["QUIT"] == 2 and server.sessions == 2
+
+
+async def test_pool_that_is_dropped_is_freed_without_the_garbage_collector() -> None:
+    async with MisbehavingServer() as server:
+        times = {**TIMES, "idle": 0.01}
+        pools = Pools(
+            lambda destination, _: SmtpPool(destination, hostname="sender.example", **times),
+            unused=3600.0,
+        )
+        destination = to_relay("one", Server("127.0.0.1", server.port))
+        gc.disable()
+        try:
+            await send(pools.get(destination), "a@example.org")
+            connections = weakref.ref(next(iter(pools)).connections)
+            await settle(lambda: not next(iter(pools)).connections.needed)
+            pools.drop_unused()
+            pools.drop_unused()
+            await settle(lambda: connections() is None)
+        finally:
+            gc.enable()
+        await pools.close()
