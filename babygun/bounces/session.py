@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 
 from babygun.bounces.limits import ConnectionCount
 from babygun.bounces.reception import Reception
@@ -253,6 +253,8 @@ class _Handler:
         return "252 2.5.2 Send it a message"
 
     async def handle_exception(self, error: Exception) -> str:
+        if isinstance(error, TLSSetupException):  # the other side's fault: it can do without TLS
+            return "454 4.7.0 TLS failed"
         metrics.RETURNED_REFUSED["error"].inc()
         log.error("session failed", exc=error)
         return "451 4.3.0 Please come again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aiohttp
 
 from babygun.runtime.settings import Settings
@@ -34,6 +36,8 @@ async def test_bounced_takes_messages_by_tls_shows_its_metrics_and_ends_on_sigte
         async with connection_to(port) as mail_server:
             assert "STARTTLS" in await mail_server.greet()
             assert "STARTTLS" not in await mail_server.start_tls()
+            # No first byte of TLS may be read as a command.
+            await asyncio.gather(*(_start_tls(port) for _ in range(15)))
             reply = await mail_server.give(b"hello\n", "complaints@bounces.example.com")
             assert reply == "250 2.0.0 Taken"
             reply = await mail_server.give(b"hello\n", "ann@example.org")
@@ -49,6 +53,12 @@ async def test_bounced_takes_messages_by_tls_shows_its_metrics_and_ends_on_sigte
         assert await process.terminate() == 0
         assert process.lines("stopped")
         assert process.lines("returned message taken")
+
+
+async def _start_tls(port: int) -> None:
+    async with connection_to(port) as mail_server:
+        await mail_server.greet()
+        await mail_server.start_tls()
 
 
 async def test_bounced_with_a_certificate_that_is_missing_says_so(babygun: Command) -> None:
