@@ -189,7 +189,7 @@ BUSY = ProblemType(
 OUT_OF_MEMORY = ProblemType(
     "out-of-memory",
     503,
-    "This process has no memory left",
+    "This process has no memory or files left",
     "The call broke off. A change may have been made: read the state first. With an"
     " Idempotency-Key, calls can be repeated safely.",
     retry_after=5,

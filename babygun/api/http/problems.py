@@ -156,6 +156,8 @@ def from_exception(error: Exception) -> Problem:
             return Problem(OUT_OF_SPACE if full else ETCD_UNAVAILABLE, sentence(error))
         case web.HTTPException():
             return _from_aiohttp(error)
+        case errors.OutOfResources():  # DNS can't be asked, for want of files
+            return Problem(OUT_OF_MEMORY, f"{sentence(error)} Repeat the call later.")
         case MemoryError():
             return Problem(OUT_OF_MEMORY, OUT_OF_MEMORY.example, stored="unknown")
         case _:

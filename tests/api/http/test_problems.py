@@ -14,6 +14,7 @@ import pytest
 
 from babygun.api.http.problem_types import OUT_OF_MEMORY
 from babygun.api.http.problems import from_exception
+from babygun.errors import OutOfResources
 from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.access.clients import create_client
@@ -208,6 +209,12 @@ async def _post(away: Away, name: str, *, keyed: bool) -> Answer:
     """Its subject is the id of its request."""
     headers = {"X-Request-Id": name} | ({"Idempotency-Key": name} if keyed else {})
     return await away.api.send(subject=name, http_headers=headers)
+
+
+def test_call_for_which_no_file_is_left_can_be_repeated_later() -> None:
+    problem = from_exception(OutOfResources("DNS can't be asked: no file is left"))
+    assert (problem.kind, problem.stored) == (OUT_OF_MEMORY, None)
+    assert problem.detail == "DNS can't be asked: no file is left. Repeat the call later."
 
 
 def test_call_that_runs_out_of_memory_says_that_a_change_may_have_been_made() -> None:
