@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from babygun.api.emails import waits
 from babygun.email.tries import RecipientResult
 from babygun.routing.providers import Limits, Rate
 from babygun.runtime.settings import Settings
@@ -21,8 +22,12 @@ HOLD = ("hold", "mx:google", "--reason", "they asked us to", "--for", "2h")
 
 
 @pytest.fixture
-async def rig(settings: Settings) -> AsyncIterator[Rig]:
-    """Mail to domains goes straight, and DNS fails: each domain is its own site."""
+async def rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    """Mail to domains goes straight, and DNS fails: each domain is its own site.
+
+    Calls wait for DNS however slow this machine is.
+    """
+    monkeypatch.setattr(waits, "PATIENCE", 20.0)
     async with (
         scripted(failing) as resolver,
         rig_for(quick(settings, {}, default="mx", resolvers=(resolver,))) as rig,
