@@ -188,6 +188,7 @@ def test_users_roles_and_authentication_are_back(restored: Restored) -> None:
         "root",
         "babygun-api",
         "babygun-worker",
+        "babygun-bounced",
         "babygun-inspector",
     }
     assert "users, roles and permissions are as they should be" in cluster.compose(
