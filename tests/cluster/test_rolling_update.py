@@ -7,7 +7,7 @@ import subprocess
 from tests.cluster.cluster import MEMBERS, ROOT, Cluster
 from tests.cluster.flow import Flow
 
-REPLACED = (*MEMBERS, "api", "worker", "balancer")
+REPLACED = (*MEMBERS, "api", "worker", "bounced", "balancer")
 
 
 def update(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
