@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -36,6 +36,7 @@ from babygun.pki.sealing import new_key
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import EMAIL, basic, running, until_ready
+from tests.support.dns_servers import failing, scripted
 from tests.support.etcd_server import Etcd
 from tests.support.machines import LONG
 
@@ -77,13 +78,16 @@ def served(etcd_server: Etcd) -> Iterator[Served]:
         drain_timeout=2.0,
         secrets_keys=(new_key(),),
         require_domains=False,
-        resolvers=("127.0.0.1@1",),  # nobody answers there
     )
     started: Future[Served] = Future()
     stops: list[Callable[[], object]] = []
 
     async def serve() -> None:
-        async with Store(settings) as store, running(settings, store) as api:
+        async with (
+            scripted(failing) as resolver,
+            Store(settings) as store,
+            running(replace(settings, resolvers=(resolver,)), store) as api,
+        ):
             await until_ready(api)
             token = await api.token_for("admin")
             client, secret = await api.client()
