@@ -69,7 +69,7 @@ class Dev:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             out, err = await shell.communicate(script.encode())
         assert shell.returncode == 0, err.decode()
         return out.decode()
