@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from babygun.api.access.authenticator import access_of, lacks_scope
-from babygun.api.access.fields import CLIENT_ID
+from babygun.api.access.fields import OF_CLIENT
 from babygun.api.domains.documents import NAME as EXAMPLE
 from babygun.api.domains.documents import DomainDocument, DomainList, domain_document
 from babygun.api.domains.own_domain import NAME, no_own_domain, own_domain
@@ -42,13 +42,7 @@ _LOCATION = Header("Location", "Where the domain can be read.")
     parameters=[
         LIMIT,
         Parameter("cursor", "query", str, "From the page before.", EXAMPLE),
-        Parameter(
-            "client",
-            "query",
-            str,
-            "Only this client's; for clients with the scope admin.",
-            CLIENT_ID,
-        ),
+        OF_CLIENT,
     ],
     answers=[Answer(200, "A page of domains.", DomainList)],
     errors=READ_ERRORS,

@@ -128,13 +128,7 @@ async def _changed(request: web.Request, change: Change) -> web.Response:
 
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Cancels an e-mail that the caller may see. Raises NotFound, Conflict."""
-    await own_email(request, email_id, content=False)
-    email = await on_request.cancel(
-        request.app[STORE],
-        email_id,
-        client_id=access_of(request).client.id,
-        request_id=call_of(request).request_id,
-    )
+    email = await _asked(request, email_id, on_request.cancel)
     if email.final:
         metrics.EMAILS_ENDED[email.status].inc()
     return email
@@ -142,19 +136,20 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail that the caller may see tried again. Raises NotFound, Conflict."""
-    await own_email(request, email_id, content=False)
-    return await on_request.retry(
-        request.app[STORE],
-        email_id,
-        client_id=access_of(request).client.id,
-        request_id=call_of(request).request_id,
-    )
+    return await _asked(request, email_id, on_request.retry)
 
 
 async def send_now(request: web.Request, email_id: str) -> Email:
     """Makes ready what waits of an e-mail that the caller may see. Raises NotFound, Conflict."""
+    return await _asked(request, email_id, on_request.send_now)
+
+
+async def _asked(
+    request: web.Request, email_id: str, change: Callable[..., Awaitable[Email]]
+) -> Email:
+    """Has the store change an e-mail that the caller may see, in the caller's name."""
     await own_email(request, email_id, content=False)
-    return await on_request.send_now(
+    return await change(
         request.app[STORE],
         email_id,
         client_id=access_of(request).client.id,

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from babygun.api.access.authenticator import access_of
-from babygun.api.access.fields import CLIENT_ID
+from babygun.api.access.fields import CLIENT_ID, OF_CLIENT
 from babygun.api.http.context import SETTINGS, STORE
 from babygun.api.http.paging import LIMIT, limit_of, unknown_cursor
 from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
@@ -48,13 +48,7 @@ _LOCATION = Header("Location", "Where the webhook can be read.")
     parameters=[
         LIMIT,
         Parameter("cursor", "query", str, "From the page before.", _CURSOR),
-        Parameter(
-            "client",
-            "query",
-            str,
-            "Only this client's; for clients with the scope admin.",
-            CLIENT_ID,
-        ),
+        OF_CLIENT,
     ],
     answers=[Answer(200, "A page of webhooks.", WebhookList)],
     errors=READ_ERRORS,

@@ -14,7 +14,7 @@ from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.clock import utc_now
-from babygun.store.emails.change import Decision, Parts, Seen, change_record
+from babygun.store.emails.change import Parts, Seen, change_record
 from babygun.store.keys import JobRef
 from babygun.store.store import Store
 
@@ -23,26 +23,27 @@ async def cancel(
     store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
 ) -> Email:
     """Stops what is not being sent; see lifecycle.cancel. Raises NotFound, Conflict."""
-
-    def decide(seen: Seen) -> Transition:
-        return lifecycle.cancel(
-            seen.email,
-            sending=seen.sending,
-            now=utc_now(),
-            client_id=client_id,
-            request_id=request_id,
-        )
-
-    return await _page_by_page(store, email_id, decide)
+    return await _page_by_page(store, email_id, lifecycle.cancel, client_id, request_id)
 
 
 async def send_now(
     store: Store, email_id: str, *, client_id: str | None = None, request_id: str | None = None
 ) -> Email:
     """Makes ready what waits for its time; see lifecycle.send_now. Raises NotFound, Conflict."""
+    return await _page_by_page(store, email_id, lifecycle.send_now, client_id, request_id)
+
+
+async def _page_by_page(
+    store: Store,
+    email_id: str,
+    change: Callable[..., Transition],
+    client_id: str | None,
+    request_id: str | None,
+) -> Email:
+    """Changes what nobody is sending: all parts of a wide e-mail, one page after the other."""
 
     def decide(seen: Seen) -> Transition:
-        return lifecycle.send_now(
+        return change(
             seen.email,
             sending=seen.sending,
             now=utc_now(),
@@ -50,11 +51,6 @@ async def send_now(
             request_id=request_id,
         )
 
-    return await _page_by_page(store, email_id, decide)
-
-
-async def _page_by_page(store: Store, email_id: str, decide: Decision) -> Email:
-    """Changes all parts of a wide e-mail, one page after the other."""
     page = Parts()
     email: Email | None = None
     while True:
