@@ -93,8 +93,13 @@ class Page:
 _COMMENT = re.compile(r"/\*.*?\*/|(?:^|(?<=[;,{}()\]])) *// [^\"'`\n]*$", re.MULTILINE)
 
 
-# Line breaks of a script that a bracket, a comma or an operator beside them makes superfluous.
-_BREAK = re.compile(r"(?<=[(\[{,])\n|\n(?=[)\]}.?:])")
+# What joins the parts of a long text, each on a line of its own.
+_JOIN = re.compile(r"([\"`]) \+\n\1")
+# Line breaks that a bracket, a comma or another sign beside them makes superfluous, by language.
+_BREAKS = {
+    "js": re.compile(r"(?<=[(\[{,])\n|\n(?=[)\]}.?:])"),
+    "css": re.compile(r"(?<=[{,;])\n|\n(?=})"),
+}
 
 
 def lean(text: str, name: str) -> str:
@@ -102,12 +107,13 @@ def lean(text: str, name: str) -> str:
 
     No literal of a script holds a line break. A comment without a line of its own holds no quotes.
     """
-    if not name.endswith((".js", ".css")):
+    language = name.rpartition(".")[2]
+    if language not in _BREAKS:
         return text
     lines = (line.strip() for line in text.splitlines())
     kept = "\n".join(line for line in lines if line and not line.startswith("//"))
     kept = re.sub(r"\n+", "\n", _COMMENT.sub("", kept))
-    return _BREAK.sub("", kept) if name.endswith(".js") else kept
+    return _BREAKS[language].sub("", _JOIN.sub("", kept))
 
 
 def add_pages(app: web.Application, prefix: str) -> None:

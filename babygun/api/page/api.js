@@ -1,5 +1,5 @@
 // Calls the API. The browser keeps the session in a cookie that no script can read.
-import { many, setClock } from "./format.js";
+import { duration, many, setClock } from "./format.js";
 
 // What the API (RFC 9457) or the network says went wrong.
 export class Failure extends Error {
@@ -21,6 +21,8 @@ export class Failure extends Error {
 
 const LIMITS = { GET: 10_000 }; // ms that an answer may take
 const LIMIT = 60_000; // of any other call
+const LATE_ANSWER = "Try again, or look at something else meanwhile.";
+const LATE_CHANGE = "What you asked for may be done or not: look before you ask again.";
 
 let reached = () => {};
 let ended = async () => false;
@@ -76,11 +78,12 @@ async function once(method, path, { body, raw, type, accept, headers: more }, re
     reached(false);
     throw late.signal.aborted
       ? new Failure(
-          `There was none for ${limit / 1000} s. ${method === "GET" ? "Try again, or look at something else meanwhile." : "What you asked for may be done or not: look before you ask again."}`,
+          `There was none for ${limit / 1000} s. ${method === "GET" ? LATE_ANSWER : LATE_CHANGE}`,
           { title: "The API does not answer", slug: "no-answer" },
         )
       : new Failure(
-          "Is it running, and this machine on the network? The page goes on by itself as soon as it answers.",
+          "Is it running, and this machine on the network? The page goes on by itself as " +
+            "soon as it answers.",
           { title: "The API can't be reached", slug: "unreachable" },
         );
   } finally {
@@ -107,8 +110,10 @@ async function failureOf(response) {
       requestId: problem.request_id ?? response.headers.get("X-Request-Id"),
     },
   );
-  if (response.status === 429)
-    failure.message += ` Try again in ${many(Number(response.headers.get("Retry-After") ?? 1), "second")}.`;
+  if (response.status === 429) {
+    const seconds = Number(response.headers.get("Retry-After") ?? 1);
+    failure.message += ` Try again in ${seconds < 600 ? many(seconds, "second") : duration(seconds)}.`;
+  }
   return failure;
 }
 

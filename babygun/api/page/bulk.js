@@ -12,17 +12,26 @@ const MOST = 10_000; // that are chosen at once
 const DOES = {
   retry: {
     verb: "Retry",
-    text: "Those that failed or were cancelled are tried again, for the recipients that have not got them. The others stay as they are.",
+    done: "tried again",
+    text:
+      "Those that failed or were cancelled are tried again, for the recipients that have not " +
+      "got them. The others stay as they are.",
     danger: false,
   },
   "send-now": {
     verb: "Try now",
-    text: "Those that wait for a later time or for their next try are tried at once. The others stay as they are.",
+    done: "tried now",
+    text:
+      "Those that wait for a later time or for their next try are tried at once. The others " +
+      "stay as they are.",
     danger: false,
   },
   cancel: {
     verb: "Cancel",
-    text: "Those that wait are never sent. What is delivered or being sent at this moment can't be called back.",
+    done: "cancelled",
+    text:
+      "Those that wait are never sent. What is delivered or being sent at this moment can't be " +
+      "called back.",
     danger: true,
   },
 };
@@ -39,7 +48,9 @@ export function askAgain(replies, what) {
     .map(([reply, times]) => (times > 1 ? `${reply} (${count(times)} times)` : reply));
   return ask(
     `Try again what was refused for good?`,
-    `${many(replies.length, what)}: ${words.join("; ")}${said.size > SHOWN ? "; and others" : ""}. Providers take those who try dead addresses again for spammers.`,
+    `${many(replies.length, what)}: ` +
+      `${words.join("; ")}${said.size > SHOWN ? "; and others" : ""}. Providers take those who ` +
+      "try dead addresses again for spammers.",
     "Try again",
     { danger: true, keep: "Don't" },
   );
@@ -49,7 +60,14 @@ export class Selection {
   // `changed()` is called after every change of what is to be shown.
   constructor(listing) {
     // `ids`: each with the refusal of its e-mail. `complete`: all that match are chosen.
-    Object.assign(this, { listing, ids: new Map(), complete: false, said: "", busy: false, from: null });
+    Object.assign(this, {
+      listing,
+      ids: new Map(),
+      complete: false,
+      said: "",
+      busy: false,
+      from: null,
+    });
   }
 
   // `range`: all rows from the one chosen before.
@@ -92,7 +110,7 @@ export class Selection {
   }
 
   async act(what) {
-    const { verb, text, danger } = DOES[what];
+    const { verb, text, danger, done } = DOES[what];
     const words = inWords(this.listing.filters);
     const title = `${verb} ${many(this.ids.size, "e-mail")}?`;
     if (
@@ -126,10 +144,10 @@ export class Selection {
         }
       }
       const { left } = outcomes;
-      notify(
-        `${many(outcomes.ok, "e-mail")} ${what === "cancel" ? "cancelled" : what === "retry" ? "tried again" : "tried now"}.${left ? ` ${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}` : ""}`,
-        { wrong: left > 0 && outcomes.ok === 0 },
-      );
+      const kept = `${count(left)} left as ${left === 1 ? "it was" : "they were"}: ${reason}`;
+      notify(`${many(outcomes.ok, "e-mail")} ${done}.${left ? ` ${kept}` : ""}`, {
+        wrong: left > 0 && outcomes.ok === 0,
+      });
       this.clear();
     });
   }

@@ -20,7 +20,9 @@ function line(values, top) {
   values.forEach((value, index) => {
     if (value === null || value === undefined) pen = false;
     else {
-      path += `${pen ? "L" : "M"}${((index / (values.length - 1)) * WIDTH).toFixed(1)} ${(HEIGHT - (Math.min(value, top) / top) * HEIGHT).toFixed(1)}`;
+      const x = (index / (values.length - 1)) * WIDTH;
+      const y = HEIGHT - (Math.min(value, top) / top) * HEIGHT;
+      path += `${pen ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
       pen = true;
     }
   });
@@ -39,7 +41,9 @@ export function chart(history, series) {
     {
       class: "chart",
       role: "img",
-      "aria-label": `Rates since ${clockTime(start).slice(0, 5)}; the scale ends at ${rate(top)} per second.`,
+      "aria-label":
+        `Rates since ${clockTime(start).slice(0, 5)}; the scale ends at ${rate(top)} per ` +
+        "second.",
       onpointermove: (event) => point(event, history, series),
       onpointerleave: () => ($(".cross").hidden = true),
     },

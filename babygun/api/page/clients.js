@@ -39,7 +39,8 @@ export function open(root, { who }) {
       if (
         !(await ask(
           `Delete ${client.name}?`,
-          "All its tokens are refused within a second. Its e-mails stay, and go on. This can't be undone.",
+          "All its tokens are refused within a second. Its e-mails stay, and go on. This " +
+            "can't be undone.",
           "Delete",
           { danger: true, keep: "Keep it" },
         ))
@@ -143,43 +144,41 @@ export function open(root, { who }) {
         table(
           "clients",
           ["Client", "Scopes", "Rate", "Made", ""],
-            clients.map((one) => {
-              const id = one.client_id ?? one.id;
-              return h(
-                "tr",
-                { "data-key": id },
-                h(
-                  "th",
-                  { scope: "row" },
-                  one.name || "(no name)",
-                  id === who.client_id && h("span", { class: "tag" }, "you"),
-                  h("br"),
-                  h("code", { class: "soft" }, id),
-                ),
-                cell(
-                  "Scopes",
-                  one.scopes.map((scope) =>
-                    h("span", { class: "tag", title: SCOPES[scope] }, scope),
+          clients.map((one) => {
+            const id = one.client_id ?? one.id;
+            return h(
+              "tr",
+              { "data-key": id },
+              h(
+                "th",
+                { scope: "row" },
+                one.name || "(no name)",
+                id === who.client_id && h("span", { class: "tag" }, "you"),
+                h("br"),
+                h("code", { class: "soft" }, id),
+              ),
+              cell(
+                "Scopes",
+                one.scopes.map((scope) => h("span", { class: "tag", title: SCOPES[scope] }, scope)),
+              ),
+              cell("Rate", one.rate ? `${one.rate}/s` : h("span", { class: "soft" }, "no limit")),
+              cell("Made", when(one.created_at)),
+              h(
+                "td",
+                { class: "end" },
+                id !== who.client_id &&
+                  h(
+                    "button",
+                    {
+                      type: "button",
+                      class: "quiet small",
+                      "aria-label": `Delete ${one.name}`,
+                      onclick: remove({ ...one, id }),
+                    },
+                    "Delete…",
                   ),
-                ),
-                cell("Rate", one.rate ? `${one.rate}/s` : h("span", { class: "soft" }, "no limit")),
-                cell("Made", when(one.created_at)),
-                h(
-                  "td",
-                  { class: "end" },
-                  id !== who.client_id &&
-                    h(
-                      "button",
-                      {
-                        type: "button",
-                        class: "quiet small",
-                        "aria-label": `Delete ${one.name}`,
-                        onclick: remove({ ...one, id }),
-                      },
-                      "Delete…",
-                    ),
-                ),
-              );
+              ),
+            );
           }),
         ),
     );

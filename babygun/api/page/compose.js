@@ -111,7 +111,12 @@ function form(may) {
         h(
           "div",
           { class: "two" },
-          field("unsubscribe", "List", input("list"), "adds a link that unsubscribes; * is all mail"),
+          field(
+            "unsubscribe",
+            "List",
+            input("list"),
+            "adds a link that unsubscribes; * is all mail",
+          ),
           may("suppressions:ignore") &&
             h(
               "label",
@@ -297,7 +302,7 @@ function form(may) {
     if (idempotency.of !== text)
       idempotency = {
         of: text,
-        key: `page-${[...crypto.getRandomValues(new Uint8Array(12))].map((one) => one.toString(16).padStart(2, "0")).join("")}`,
+        key: `page-${crypto.getRandomValues(new Uint32Array(3)).join("-")}`,
       };
     blame([]);
     try {
@@ -340,15 +345,19 @@ function form(may) {
       const { attachments = [] } = email;
       $("details", node).open = Boolean(
         given.html ||
-          given.headers ||
-          given.tags ||
-          given.metadata ||
-          given.reply_to ||
-          attachments.length,
+        given.headers ||
+        given.tags ||
+        given.metadata ||
+        given.reply_to ||
+        attachments.length,
       );
       files.length = 0;
       for (const [at, file] of attachments.entries())
-        await put(await blob(`/emails/${email.id}/attachments/${at}`), file.filename, file.content_type);
+        await put(
+          await blob(`/emails/${email.id}/attachments/${at}`),
+          file.filename,
+          file.content_type,
+        );
       filesChanged();
     } catch (error) {
       notify(error.message, { wrong: true });
@@ -357,33 +366,4 @@ function form(may) {
 
   refresh();
   return { node, fill };
-}
-
-// The curl command that sends an e-mail.
-
-// As one word of a POSIX shell.
-const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-
-// `request`: the body of POST /emails. `files`: its attachments; the command reads each from a file
-// of that name.
-function curl(request, files) {
-  const body = { ...request };
-  if (files.length)
-    body.attachments = files.map(({ filename, content_type }, index) => ({
-      filename,
-      content_type,
-      content: `\u0000${index}\u0000`,
-    }));
-  let data = quoted(JSON.stringify(body, null, 2));
-  files.forEach(
-    ({ filename }, index) =>
-      (data = data.replace(
-        `\\u0000${index}\\u0000`,
-        () => `'"$(base64 -w0 ${quoted(filename).replace(/^'-/, "'./-")})"'`,
-      )),
-  );
-  return [
-    `TOKEN=$(curl -s -X POST -u "$CLIENT:$SECRET" \\\n  ${location.origin}/tokens |\n  sed -n 's/.*"token": *"\\([^"]*\\)".*/\\1/p')`,
-    `curl ${location.origin}/emails \\\n  -H "Authorization: Bearer $TOKEN" \\\n  -H "Content-Type: application/json" \\\n  -d ${data}`,
-  ].join("\n\n");
 }

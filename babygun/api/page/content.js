@@ -46,7 +46,8 @@ function preview(email, url) {
     h(
       "p",
       { class: "soft" },
-      "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and nothing is loaded from elsewhere.",
+      "Shown as a mail program might: scripts and forms do nothing, links lead nowhere, and " +
+        "nothing is loaded from elsewhere.",
     ),
   ];
 }
@@ -196,7 +197,8 @@ export function content(email) {
 export function inEtcd(id) {
   const prefix = document.querySelector("meta[name=etcd-prefix]").content;
   return copyable(
-    `etcdctl get --print-value-only ${prefix}emails/${id}\netcdctl get --prefix --print-value-only ${prefix}log/${id}/\netcdctl get --prefix ${prefix}owners/${id}/`,
+    `etcdctl get --print-value-only ${prefix}emails/${id}\netcdctl get --prefix ` +
+      `--print-value-only ${prefix}log/${id}/\netcdctl get --prefix ${prefix}owners/${id}/`,
     { block: true, label: "Commands for etcd" },
   );
 }

@@ -11,7 +11,8 @@ const PAGES = { hour: 5, day: 5 }; // thousands of e-mails that are counted by t
 const FURTHER = 20;
 const SHOWN = 12; // queues
 
-const part = (some, all) => (all ? `${+((100 * some) / all).toFixed(some && some < all / 50 ? 1 : 0)} %` : "–");
+const part = (some, all) =>
+  all ? `${+((100 * some) / all).toFixed(some && some < all / 50 ? 1 : 0)} %` : "–";
 
 // A queue whose last try came to no server, or lost it, and nothing was delivered since.
 const silent = ({ last_failure: failed, delivered_at: at }) =>
@@ -97,9 +98,11 @@ export class Deliveries {
     return h(
       "p",
       { class: "soft" },
-      `${cursor ? "The newest " : ""}${many(this.numbers.counted, "e-mail")} accepted in ${SPANS[this.span].words}. `,
+      `${cursor ? "The newest " : ""}${many(this.numbers.counted, "e-mail")} accepted in ` +
+        `${SPANS[this.span].words}. `,
       times.length > 0 &&
-        `From acceptance to delivery: half within ${duration(within(times, 0.5))}, 95 % within ${duration(within(times, 0.95))}. `,
+        `From acceptance to delivery: half within ${duration(within(times, 0.5))}, 95 % ` +
+          `within ${duration(within(times, 0.95))}. `,
       cursor &&
         h(
           "button",

@@ -28,7 +28,9 @@ const PURPOSES = {
 };
 
 const purposeOf = ({ purpose }) =>
-  purpose.startsWith("dkim:") ? `DKIM: the key ${purpose.slice(5)}` : (PURPOSES[purpose] ?? purpose);
+  purpose.startsWith("dkim:")
+    ? `DKIM: the key ${purpose.slice(5)}`
+    : (PURPOSES[purpose] ?? purpose);
 
 // A record as a line of a zone file. A string of it has 255 bytes at most.
 function zoneLine({ name, type, value }) {
@@ -71,7 +73,8 @@ export function open(root, { id, may, title }) {
     }),
     "New keys…": doing(async () => {
       const text =
-        "A new key signs once DNS has its record. Until then the one before signs. Leave the record of that one in DNS as long as it stands here.";
+        "A new key signs once DNS has its record. Until then the one before signs. Leave the " +
+        "record of that one in DNS as long as it stands here.";
       if (!(await ask("Make new keys?", text, "Make them"))) return;
       take(await post(`${url}/rotate`));
       notify("Put the new key's record into DNS, and check.");
@@ -88,7 +91,8 @@ export function open(root, { id, may, title }) {
       }),
     "Delete…": doing(async () => {
       const text =
-        "Its keys can't be had back. Mail that waits is sent without a signature. This can't be undone.";
+        "Its keys can't be had back. Mail that waits is sent without a signature. This can't " +
+        "be undone.";
       const sure = await ask(`Delete ${domain.name}?`, text, "Delete", {
         danger: true,
         keep: "Keep it",
@@ -105,7 +109,12 @@ export function open(root, { id, may, title }) {
     h(
       "li",
       { "data-key": one.purpose },
-      h("div", { class: "head" }, h("h3", null, purposeOf(one)), badge(RECORD[one.status], one.status)),
+      h(
+        "div",
+        { class: "head" },
+        h("h3", null, purposeOf(one)),
+        badge(RECORD[one.status], one.status),
+      ),
       one.sentence &&
         h(
           "p",
@@ -193,7 +202,10 @@ export function open(root, { id, may, title }) {
       ),
       facts([
         ["Bounces come to", h("code", null, domain.return_path)],
-        domain.clients && ["Clients", domain.clients.map((one, at) => [at > 0 && ", ", client(one)])],
+        domain.clients && [
+          "Clients",
+          domain.clients.map((one, at) => [at > 0 && ", ", client(one)]),
+        ],
         ["Made", when(domain.created_at)],
       ]),
       h("h2", null, "Records for DNS"),

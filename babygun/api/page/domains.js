@@ -51,7 +51,9 @@ export function open(root, { may }) {
   const create = () => {
     let made;
     fillIn("New domain", {
-      text: "You send from its addresses, and from those of its subdomains. Babygun makes a key that signs its mail, and shows the records for your DNS.",
+      text:
+        "You send from its addresses, and from those of its subdomains. Babygun makes a key " +
+        "that signs its mail, and shows the records for your DNS.",
       fields: [
         field("Domain", {
           name: "name",
@@ -96,7 +98,11 @@ export function open(root, { may }) {
             ? "all records are there"
             : "not looked up yet",
       ),
-      admin && cell("Clients", one.clients.map((id, at) => [at > 0 && ", ", client(id)])),
+      admin &&
+        cell(
+          "Clients",
+          one.clients.map((id, at) => [at > 0 && ", ", client(id)]),
+        ),
       cell("Looked up", when(one.checked_at)),
     );
   }
@@ -116,7 +122,8 @@ export function open(root, { may }) {
         !domains.length &&
         empty(
           "No domains",
-          "A sending domain has keys that sign its mail, and records in DNS by which providers know that the mail is yours.",
+          "A sending domain has keys that sign its mail, and records in DNS by which " +
+            "providers know that the mail is yours.",
         ),
       domains?.length > 0 && table("", columns, domains.map(row)),
       cursor &&

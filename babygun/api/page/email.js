@@ -10,9 +10,7 @@ import { follow } from "./live.js";
 import { logList } from "./log.js";
 import { client, withNames } from "./names.js";
 import {
-  address,
   badge,
-  cell,
   copy,
   copyable,
   emptyView,
@@ -20,19 +18,14 @@ import {
   failure,
   replyWords,
   stateOf,
-  table,
   when,
 } from "./status.js";
+import { recipientTable } from "./recipients.js";
 import { go } from "./router.js";
 import { ask, doing, notify } from "./messages.js";
 import { timeline } from "./timeline.js";
 
 const AGAIN = 5000; // ms between two readings while others decide when it goes on
-const OPEN = new Set(["pending", "deferred"]); // recipients that are not final
-const RECIPIENTS = 50; // shown before a person asks for more
-const FEW = 10; // recipients that need no filter and no order
-// The worst first.
-const WORST = "bounced expired deferred pending suppressed cancelled delivered".split(" ");
 
 export function open(root, { id, may, title }) {
   const url = `/emails/${encodeURIComponent(id)}`;
@@ -40,8 +33,7 @@ export function open(root, { id, may, title }) {
   let log = [];
   let reading = null;
   let again = false;
-  let most = RECIPIENTS;
-  let only = ""; // the status of the recipients that are shown
+  const recipients = recipientTable(may, () => draw());
   let gone = false;
   // Stays the same node, so that updates don't touch it.
   const body = h("div", { "data-still": "1", "data-key": "content" });
@@ -121,7 +113,7 @@ export function open(root, { id, may, title }) {
       h("h2", null, "Timeline"),
       timeline(email, log),
       h("h2", null, many(email.recipients.length, "recipient")),
-      recipients(),
+      recipients(email),
       h("h2", null, "Log"),
       logList(log),
       h("h2", null, "Content"),
@@ -138,7 +130,10 @@ export function open(root, { id, may, title }) {
       const all = email.recipients.length;
       const left = email.recipients.filter((one) => one.status === "suppressed").length;
       const who = all === 1 ? "The recipient has" : `All ${count(all)} recipients have`;
-      return `${left ? `${count(all - left)} of ${count(all)} recipients have` : who} got it, after ${many(email.tries, "try", "tries")}${left ? `; ${count(left)} suppressed` : ""}`;
+      return (
+        `${left ? `${count(all - left)} of ${count(all)} recipients have` : who} got it, after ` +
+        `${many(email.tries, "try", "tries")}${left ? `; ${count(left)} suppressed` : ""}`
+      );
     }
     if (state !== "waiting") return email.status_reason ?? "";
     if (email.held?.length) return held(email.held);
@@ -168,7 +163,10 @@ export function open(root, { id, may, title }) {
       if (
         what === "retry" &&
         refused.length &&
-        !(await askAgain(refused.map((one) => replyWords(one) || "refused"), "recipient"))
+        !(await askAgain(
+          refused.map((one) => replyWords(one) || "refused"),
+          "recipient",
+        ))
       )
         return;
       take(await post(`${url}/${what}`));
@@ -236,105 +234,6 @@ export function open(root, { id, may, title }) {
         h("code", null, JSON.stringify(email.metadata)),
       ],
     ]);
-  }
-
-  function recipients() {
-    const waits = new Map(email.waits.map((one) => [one.queue, one]));
-    const said = ({ email: whom, status, status_reason, queue }) => {
-      const wait = OPEN.has(status) && waits.get(queue);
-      const why =
-        status === "suppressed" &&
-        may("suppressions") &&
-        h("a", { href: `/page/suppressions?prefix=${encodeURIComponent(whom)}` }, "Why");
-      return status_reason || wait || why
-        ? [status_reason && h("p", null, status_reason), wait && waiting(wait), why]
-        : null;
-    };
-    const few = email.recipients.length <= FEW;
-    const wanted = email.recipients.filter((one) => !only || one.status === only);
-    if (!few) wanted.sort((one, other) => WORST.indexOf(one.status) - WORST.indexOf(other.status));
-    const shown = wanted.slice(0, most);
-    return [
-      !few && statuses(),
-      table(
-        "recipients",
-        ["Recipient", "Status", "Code", "Class", "Reply", "Tries", "Changed"],
-        shown.map((one) =>
-          h(
-            "tr",
-            { "data-key": one.email },
-            h(
-              "th",
-              { scope: "row" },
-              h(
-                "a",
-                {
-                  href: `/page/emails?recipient=${encodeURIComponent(one.email)}`,
-                  title: "All e-mails to this recipient",
-                },
-                address(one.email),
-              ),
-              one.kind !== "to" && h("span", { class: "tag" }, one.kind),
-            ),
-            cell("Status", [
-              badge(one.status, one.late ? `${one.status}, late` : one.status),
-              one.complained_at && [
-                " ",
-                badge("complained", "called spam"),
-                " ",
-                when(one.complained_at),
-              ],
-            ]),
-            cell(
-              "Code",
-              one.status_code && [
-                String(one.status_code),
-                one.enhanced_code && ` ${one.enhanced_code}`,
-              ],
-              "code",
-            ),
-            cell("Class", one.reply_class, "code"),
-            cell("Reply", said(one), "reason"),
-            cell("Tries", String(one.tries), "number"),
-            cell("Changed", when(one.updated_at)),
-          ),
-        ),
-        ["Tries"],
-      ),
-      shown.length < wanted.length &&
-        h(
-          "button",
-          {
-            type: "button",
-            class: "quiet",
-            "data-key": "more",
-            onclick: () => ((most += 10 * RECIPIENTS), draw()),
-          },
-          `Show more of ${count(wanted.length)}`,
-        ),
-    ];
-  }
-
-  // How many recipients there are of each status, and which of them are shown.
-  function statuses() {
-    const counts = new Map();
-    for (const { status } of email.recipients) counts.set(status, (counts.get(status) ?? 0) + 1);
-    const choose = (status) => () => {
-      only = status;
-      most = RECIPIENTS;
-      draw();
-    };
-    return h(
-      "div",
-      { class: "states", role: "group", "aria-label": "Status of the recipients" },
-      ["", ...WORST.filter((status) => counts.has(status))].map((status) =>
-        h(
-          "button",
-          { type: "button", "aria-pressed": String(only === status), onclick: choose(status) },
-          status ? badge(status, `${count(counts.get(status))} ${status}`) : "all",
-        ),
-      ),
-    );
   }
 
   const stream = follow(

@@ -123,7 +123,11 @@ export function open(root, { query, may }) {
         { class: "row soft" },
         found.length > 0 && [
           selection.whole(),
-          h("span", null, done ? many(found.length, "e-mail") : `The newest ${count(found.length)}`),
+          h(
+            "span",
+            null,
+            done ? many(found.length, "e-mail") : `The newest ${count(found.length)}`,
+          ),
         ],
         numbers.found?.cursor && [
           h("span", { class: "wide" }, `· ${count(numbers.counted)} counted`),
@@ -235,13 +239,16 @@ export function open(root, { query, may }) {
     toolbar();
     draw();
     numbers.read(1);
-    stream = follow({}, {
-      email: (email) => gather(() => listing.arrived(email)),
-      gone: ({ id }) => gather(() => listing.gone(id)),
-      reset: () => (listing.forget(), listing.renew(true)),
-      opened: () => listing.renew(true),
-      poll: () => listing.renew(),
-    });
+    stream = follow(
+      {},
+      {
+        email: (email) => gather(() => listing.arrived(email)),
+        gone: ({ id }) => gather(() => listing.gone(id)),
+        reset: () => (listing.forget(), listing.renew(true)),
+        opened: () => listing.renew(true),
+        poll: () => listing.renew(),
+      },
+    );
     if (!found) listing.more();
     else {
       rows.draw();

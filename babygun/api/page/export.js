@@ -12,7 +12,9 @@ const COLUMNS = {
   client: ({ client_id: id }) => id,
   sender: ({ sender }) => sender,
   recipients: ({ recipients, many }) =>
-    many ? `${many.first} and ${many.total - 1} others` : recipients.map((one) => one.email).join(" "),
+    many
+      ? `${many.first} and ${many.total - 1} others`
+      : recipients.map((one) => one.email).join(" "),
   subject: ({ subject }) => subject,
   tags: ({ tags }) => tags.join(" "),
   reason: ({ status_reason: reason }) => reason ?? "",
@@ -22,7 +24,10 @@ const KINDS = {
     name: "emails.csv",
     type: "text/csv",
     head: `${Object.keys(COLUMNS).join(",")}\r\n`,
-    line: (email) => `${Object.values(COLUMNS).map((of) => cell(of(email))).join(",")}\r\n`,
+    line: (email) =>
+      `${Object.values(COLUMNS)
+        .map((of) => cell(of(email)))
+        .join(",")}\r\n`,
   },
   NDJSON: {
     name: "emails.ndjson",
@@ -84,8 +89,17 @@ export function exportAll(page, words) {
       h("button", { type: "button", class: kind, "data-key": word, onclick: doing(onclick) }, word);
     show(
       body,
-      h("p", null, words ? `All that match: ${words}.` : "All e-mails.", " Their content is left out."),
-      h("p", { role: "status" }, running || found ? `${count(found)} e-mails${running ? " so far" : ""}` : ""),
+      h(
+        "p",
+        null,
+        words ? `All that match: ${words}.` : "All e-mails.",
+        " Their content is left out.",
+      ),
+      h(
+        "p",
+        { role: "status" },
+        running || found ? `${count(found)} e-mails${running ? " so far" : ""}` : "",
+      ),
       trouble && h("p", { class: "wrong", role: "alert" }, trouble.message),
       h(
         "div",

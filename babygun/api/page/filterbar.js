@@ -51,7 +51,8 @@ export function filterBar(tools, { filters, wrong, numbers, set, find, complain 
         value: typedOf(filters),
         placeholder: "Words of the subject, recipient, @domain, from: tag: id:",
         "aria-label":
-          "Search: words of the subject, recipient, @domain, from:address, tag:name, reason:word, client:id or id",
+          "Search: words of the subject, recipient, @domain, from:address, tag:name, " +
+          "reason:word, client:id or id",
         autocomplete: "off",
         autocapitalize: "none",
         spellcheck: "false",
@@ -85,7 +86,10 @@ export function filterBar(tools, { filters, wrong, numbers, set, find, complain 
 
   // A number that may be larger, for not all e-mails are counted, has a plus.
   function number(value) {
-    return value > 0 && h("span", { class: "soft" }, ` ${count(value)}${numbers.found.cursor ? "+" : ""}`);
+    return (
+      value > 0 &&
+      h("span", { class: "soft" }, ` ${count(value)}${numbers.found.cursor ? "+" : ""}`)
+    );
   }
 
   function statuses() {

@@ -68,8 +68,7 @@ export async function importInto(file, { list, reason, client }, done) {
           type: ndjson ? "application/x-ndjson" : "text/csv",
         });
         for (const name of Object.keys(sums)) sums[name] += found[name];
-        for (const one of found.errors)
-          errors.push({ ...one, line: part.line + one.line - 1 });
+        for (const one of found.errors) errors.push({ ...one, line: part.line + one.line - 1 });
         draw();
       }
     } catch (error) {
@@ -94,7 +93,8 @@ export async function importInto(file, { list, reason, client }, done) {
         "p",
         { role: "status" },
         all.length
-          ? `${many(sums.rows, "row")}${ended ? "" : " so far"}: ${count(sums.added)} added, ${count(sums.kept)} there already, ${count(sums.refused)} refused.`
+          ? `${many(sums.rows, "row")}${ended ? "" : " so far"}: ${count(sums.added)} added, ` +
+              `${count(sums.kept)} there already, ${count(sums.refused)} refused.`
           : "The file has no rows.",
       ),
       trouble && h("p", { class: "wrong", role: "alert" }, trouble.message),

@@ -47,7 +47,8 @@ const LIVE = {
   alone: [
     "complete",
     "Live, this tab",
-    "This browser can't share one stream among its tabs: each that is seen has its own, and more than five make the rest wait",
+    "This browser can't share one stream among its tabs: each that is seen has its own, and " +
+      "more than five make the rest wait",
   ],
   connecting: ["waiting", "Connecting"],
   polling: ["waiting", "Asks every 5 s"],
@@ -190,7 +191,9 @@ function arrive() {
       root,
       emptyView(
         "You may not see this",
-        `It needs the scope ${view.scope}, and ${who.name} has ${who.scopes.join(", ") || "none"}. Somebody with the scope admin can make a client that has it.`,
+        `It needs the scope ${view.scope}, and ${who.name} has ` +
+          `${who.scopes.join(", ") || "none"}. Somebody with the scope admin can make a client ` +
+          "that has it.",
         home() && h("a", { class: "button", href: `/page/${home()}` }, VIEWS[home()].label),
       ),
     );

@@ -30,7 +30,10 @@ function together(one, other) {
   return {
     emails: added(one.emails, other.emails),
     queues: [...queues.values()].sort((a, b) => total(b) - total(a)),
-    reasons: grouped([...one.reasons, ...other.reasons], ({ status, reason }) => `${status} ${reason}`),
+    reasons: grouped(
+      [...one.reasons, ...other.reasons],
+      ({ status, reason }) => `${status} ${reason}`,
+    ),
     times: grouped([...one.times, ...other.times], ({ seconds }) => seconds),
     cursor: other.cursor,
   };

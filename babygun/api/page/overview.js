@@ -241,7 +241,8 @@ function members({ members: all, alarms }) {
       h(
         "p",
         { class: "wrong", role: "alert" },
-        `Alarm: ${alarms.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", ")}`,
+        "Alarm: ",
+        alarms.map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join(", "),
       ),
   ];
 }

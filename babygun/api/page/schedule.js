@@ -77,7 +77,13 @@ export function open(root, { may }) {
         ),
       ),
       when(job.due, job.overdue_seconds > 0 ? "ago" : "due"),
-      acts && h("span", { class: "do" }, act("Try now", "send-now", change), act("Cancel…", "cancel", change)),
+      acts &&
+        h(
+          "span",
+          { class: "do" },
+          act("Try now", "send-now", change),
+          act("Cancel…", "cancel", change),
+        ),
     );
   }
 
@@ -170,10 +176,7 @@ export function open(root, { may }) {
     $("li.current a", list)?.focus({ preventScroll: true });
   }
 
-  const stop = every(
-    REFRESH,
-    () => jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)),
-  );
+  const stop = every(REFRESH, () => jobs.length <= KEPT_TRUE && read(Math.max(PAGE, jobs.length)));
   read(PAGE);
   withNames(may, draw);
   return {

@@ -131,8 +131,7 @@ export function open(root, { may }) {
   }
 
   function row(one) {
-    const part = (label, ...value) =>
-      cell(label, value, NUMBERS.includes(label) ? "number" : null);
+    const part = (label, ...value) => cell(label, value, NUMBERS.includes(label) ? "number" : null);
     return h(
       "tr",
       { "data-key": one.site },
@@ -167,7 +166,8 @@ export function open(root, { may }) {
               : act("Hold…", one.site, () => hold(one)),
             one.limited
               ? act("Usual limits", one.site, unlimit(one))
-              : one.table && act("Limit…", one.site, () => limit(one)), // without one there is no limit
+              : // Without a table there is no limit.
+                one.table && act("Limit…", one.site, () => limit(one)),
           ),
         ),
     );

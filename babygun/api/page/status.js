@@ -73,10 +73,13 @@ export function when(text, kind = "ago") {
 }
 
 // A text in which times stand as programs write them.
+const SPOKEN = /(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| UTC|[+-]\d\d:\d\d))/;
 export const spoken = (text) =>
   text
-    .split(/(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC)/)
-    .map((part, index) => (index % 2 ? when(part.replace(" UTC", "Z").replace(" ", "T"), "day") : part));
+    .split(SPOKEN)
+    .map((part, index) =>
+      index % 2 ? when(part.replace(" UTC", "Z").replace(" ", "T"), "day") : part,
+    );
 
 const SAY = {
   ago: relative,

@@ -96,8 +96,7 @@ export class Stream {
       this.retry = setTimeout(() => this.ask(), this.pause);
       this.pause = Math.min(LONGEST_PAUSE, this.pause * 2);
     };
-    for (const name of NAMES)
-      source.addEventListener(name, (event) => this.event(name, event));
+    for (const name of NAMES) source.addEventListener(name, (event) => this.event(name, event));
   }
 
   event(name, { data: text, lastEventId }) {

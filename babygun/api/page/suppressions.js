@@ -70,8 +70,7 @@ export function open(root, { query, may }) {
     draw();
   }
 
-  const filter = (changes) =>
-    go(path("/page/suppressions", wanted({ ...filters, ...changes })));
+  const filter = (changes) => go(path("/page/suppressions", wanted({ ...filters, ...changes })));
 
   const select = (name, label, all, options) =>
     h(
@@ -116,8 +115,7 @@ export function open(root, { query, may }) {
         "div",
         { class: "row" },
         select("reason", "Reason", "Any reason", REASONS),
-        names().length > 0 &&
-          select("client", "Client", "Any client", Object.fromEntries(names())),
+        names().length > 0 && select("client", "Client", "Any client", Object.fromEntries(names())),
       ),
     );
   }
@@ -139,7 +137,11 @@ export function open(root, { query, may }) {
             ),
           ),
         ),
-        field("List", { name: "list", value: filters.list ?? "*", required: true }, "* is all mail"),
+        field(
+          "List",
+          { name: "list", value: filters.list ?? "*", required: true },
+          "* is all mail",
+        ),
       ],
       action: "Add",
       submit: (form) =>
@@ -156,7 +158,8 @@ export function open(root, { query, may }) {
       if (
         !(await ask(
           `Take ${one.email} off?`,
-          `${mail} goes there again, also what waits. If the mailbox does not exist, or its owner wants no mail, that harms your name as a sender.`,
+          `${mail} goes there again, also what waits. If the mailbox does not exist, or its ` +
+            "owner wants no mail, that harms your name as a sender.",
           "Take it off",
           { danger: true },
         ))
@@ -218,15 +221,24 @@ export function open(root, { query, may }) {
                 filtered ? "Nothing matches" : "No address is suppressed",
                 filtered
                   ? h("a", { class: "button", href: "/page/suppressions" }, "Show all")
-                  : "Addresses come here when their mailbox does not exist, or its owner wants no mail.",
+                  : "Addresses come here when their mailbox does not exist, or its owner " +
+                      "wants no mail.",
               ),
       found && !trouble && (found.length > 0 || cursor)
         ? h(
             "div",
             { class: "listfoot" },
-            h("p", { class: "soft" }, `${many(found.length, "address", "addresses")}${cursor ? " so far" : ""}`),
+            h(
+              "p",
+              { class: "soft" },
+              `${many(found.length, "address", "addresses")}${cursor ? " so far" : ""}`,
+            ),
             cursor &&
-              h("button", { type: "button", class: "quiet", onclick: () => read(true) }, "Show more"),
+              h(
+                "button",
+                { type: "button", class: "quiet", onclick: () => read(true) },
+                "Show more",
+              ),
           )
         : null,
     );

@@ -130,7 +130,9 @@ export function timeline(email, entries) {
     {
       class: "timeline",
       role: "img",
-      "aria-label": `Timeline over ${duration((last - from) / 1000)}: ${many(tries, "try", "tries")}. The log below says the same in words.`,
+      "aria-label":
+        `Timeline over ${duration((last - from) / 1000)}: ${many(tries, "try", "tries")}. The ` +
+        "log below says the same in words.",
     },
     all
       .slice(0, LANES)

@@ -73,7 +73,8 @@ export function open(root, { id, query, title, may }) {
         done: read,
       }),
     "New secret…": doing(async () => {
-      const text = "Both secrets sign for 24 hours. Give your endpoint the new one within that time.";
+      const text =
+        "Both secrets sign for 24 hours. Give your endpoint the new one within that time.";
       if (!(await ask("Make a new secret?", text, "Make it"))) return;
       made = await post(`${url}/secret`);
       draw();
@@ -91,10 +92,7 @@ export function open(root, { id, query, title, may }) {
   };
 
   const again = (one) =>
-    change(
-      () => post(`${url}/replay`, { event_ids: [one.event_id] }),
-      "The event is sent again.",
-    );
+    change(() => post(`${url}/replay`, { event_ids: [one.event_id] }), "The event is sent again.");
 
   // All that happened in a span of time.
   const sendAgain = () => {
@@ -104,7 +102,9 @@ export function open(root, { id, query, title, may }) {
     let sent = 0;
     const time = (label, name, value) => field(label, { type: "datetime-local", name, value });
     fillIn("Send events again", {
-      text: "Each keeps its id, so your endpoint can know it. Those that are not kept any more can't be sent.",
+      text:
+        "Each keeps its id, so your endpoint can know it. Those that are not kept any more " +
+        "can't be sent.",
       fields: [
         h(
           "div",
@@ -142,7 +142,11 @@ export function open(root, { id, query, title, may }) {
       ["Last success", when(at.last_success_at) ?? "never"],
       [
         "Made",
-        [when(webhook.created_at), h("span", { class: "soft" }, ", by "), client(webhook.client_id)],
+        [
+          when(webhook.created_at),
+          h("span", { class: "soft" }, ", by "),
+          client(webhook.client_id),
+        ],
       ],
     ]);
   }

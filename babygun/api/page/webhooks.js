@@ -39,7 +39,13 @@ export const kinds = ({ events, tags }) => [
 export const askFor = (one, { action, submit, done }) =>
   fillIn(one ? "Change the webhook" : "New webhook", {
     fields: [
-      field("URL", { name: "url", type: "url", required: true, value: one?.url, placeholder: "https://…" }),
+      field("URL", {
+        name: "url",
+        type: "url",
+        required: true,
+        value: one?.url,
+        placeholder: "https://…",
+      }),
       field("Description", { name: "description", maxlength: 200, value: one?.description }),
       h(
         "fieldset",
@@ -159,8 +165,7 @@ export function open(root, { may }) {
           "No webhooks",
           "A webhook is a URL of yours. Babygun sends there what happens to your e-mails.",
         ),
-      webhooks?.length > 0 &&
-        table("", COLUMNS, webhooks.map(row), ["Waiting"]),
+      webhooks?.length > 0 && table("", COLUMNS, webhooks.map(row), ["Waiting"]),
       cursor &&
         h("button", { type: "button", class: "quiet", onclick: () => read(true) }, "Show more"),
     );

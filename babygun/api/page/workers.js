@@ -42,30 +42,31 @@ function crew(workers) {
     h(
       "p",
       { class: "soft" },
-      "Each looks after its part of the 256 shards; when one dies, the others take over its part, and what it held.",
+      "Each looks after its part of the 256 shards; when one dies, the others take over its " +
+        "part, and what it held.",
     ),
     table(
       "",
       COLUMNS,
-        workers.map((one) =>
-          h(
-            "tr",
-            { "data-key": one.id },
-            h("th", { scope: "row" }, one.hostname, h("br"), h("code", { class: "soft" }, one.id)),
-            cell("Check-in", [checkIn(one), " ", when(one.last_checkin)]),
-            cell("Shards", [
-              sliceBar(one.slice),
-              h(
-                "span",
-                { class: "soft" },
-                one.slice[1] > one.slice[0] ? ` ${one.slice[0]}–${one.slice[1] - 1}` : " none",
-              ),
-            ]),
-            cell("In flight", count(one.in_flight), "number"),
-            cell("Address", `${one.ip}, pid ${one.pid}`, "code"),
-            cell("Version", one.version, "code"),
-            cell("Started", when(one.started_at)),
-          ),
+      workers.map((one) =>
+        h(
+          "tr",
+          { "data-key": one.id },
+          h("th", { scope: "row" }, one.hostname, h("br"), h("code", { class: "soft" }, one.id)),
+          cell("Check-in", [checkIn(one), " ", when(one.last_checkin)]),
+          cell("Shards", [
+            sliceBar(one.slice),
+            h(
+              "span",
+              { class: "soft" },
+              one.slice[1] > one.slice[0] ? ` ${one.slice[0]}–${one.slice[1] - 1}` : " none",
+            ),
+          ]),
+          cell("In flight", count(one.in_flight), "number"),
+          cell("Address", `${one.ip}, pid ${one.pid}`, "code"),
+          cell("Version", one.version, "code"),
+          cell("Started", when(one.started_at)),
+        ),
       ),
       ["In flight"],
     ),

@@ -94,12 +94,11 @@ def test_page_holds_nothing_from_elsewhere_and_no_way_from_text_to_html() -> Non
             assert not re.search(pattern, text), f"{name} has {what}"
 
 
-def test_files_of_the_page_are_short_and_their_comments_too() -> None:
+def test_files_of_the_page_are_short_and_their_lines_too() -> None:
     for name, text in FILES.items():
         lines = text.splitlines()
         assert len(lines) <= 400, name
-        comments = [line for line in lines if line.lstrip().startswith("//")]
-        assert not [line for line in comments if len(line) > 100], name
+        assert name.endswith(".svg") or not [line for line in lines if len(line) > 100], name
 
 
 def test_page_serves_every_script_and_style_sheet() -> None:
