@@ -112,7 +112,8 @@ async function failureOf(response) {
   );
   if (response.status === 429) {
     const seconds = Number(response.headers.get("Retry-After") ?? 1);
-    failure.message += ` Try again in ${seconds < 600 ? many(seconds, "second") : duration(seconds)}.`;
+    const words = seconds < 600 ? many(seconds, "second") : duration(seconds);
+    failure.message += ` Try again in ${words}.`;
   }
   return failure;
 }

@@ -1,5 +1,6 @@
 // Writes a test e-mail with all that the API takes, and shows the curl command that sends the same.
 import { blob, call, get } from "./api.js";
+import { curl } from "./curl.js";
 import { $, h, show } from "./dom.js";
 import { bytes } from "./format.js";
 import { copy, when } from "./status.js";

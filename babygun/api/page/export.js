@@ -19,15 +19,13 @@ const COLUMNS = {
   tags: ({ tags }) => tags.join(" "),
   reason: ({ status_reason: reason }) => reason ?? "",
 };
+const line = (cells) => `${cells.join(",")}\r\n`;
 const KINDS = {
   CSV: {
     name: "emails.csv",
     type: "text/csv",
-    head: `${Object.keys(COLUMNS).join(",")}\r\n`,
-    line: (email) =>
-      `${Object.values(COLUMNS)
-        .map((of) => cell(of(email)))
-        .join(",")}\r\n`,
+    head: line(Object.keys(COLUMNS)),
+    line: (email) => line(Object.values(COLUMNS).map((of) => cell(of(email)))),
   },
   NDJSON: {
     name: "emails.ndjson",

@@ -164,10 +164,9 @@ export function open(root, { may }) {
             one.hold
               ? act("Resume", one.site, resume(one))
               : act("Hold…", one.site, () => hold(one)),
-            one.limited
-              ? act("Usual limits", one.site, unlimit(one))
-              : // Without a table there is no limit.
-                one.table && act("Limit…", one.site, () => limit(one)),
+            one.limited && act("Usual limits", one.site, unlimit(one)),
+            // Without a table there is no limit.
+            !one.limited && one.table && act("Limit…", one.site, () => limit(one)),
           ),
         ),
     );
