@@ -243,6 +243,9 @@ class Content(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     attachments: tuple[Attachment, ...] = ()
     # Each recipient gets a copy with a link of its own.
     unsubscribe: UnsubscribeLink | None = None
+    # The type of a report (RFC 6522) that this is, such as tlsrpt. Its last attachment is what
+    # programs read.
+    report: str = ""
 
 
 # Before the names of queues and sites that are no relays.

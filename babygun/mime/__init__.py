@@ -8,10 +8,18 @@ parts     body parts: texts, attachments, multiparts
 
 from babygun.mime.message import (
     feedback_id,
+    heeds_tls_policies,
     message_id,
     needs_smtputf8,
     render,
     with_unsubscribe_link,
 )
 
-__all__ = ["feedback_id", "message_id", "needs_smtputf8", "render", "with_unsubscribe_link"]
+__all__ = [
+    "feedback_id",
+    "heeds_tls_policies",
+    "message_id",
+    "needs_smtputf8",
+    "render",
+    "with_unsubscribe_link",
+]

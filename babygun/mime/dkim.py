@@ -22,6 +22,7 @@ _OVERSIGNED = b"from to cc subject date reply-to message-id mime-version content
 _ALSO_SIGNED = (
     b"content-transfer-encoding in-reply-to references feedback-id list-unsubscribe"
     b" list-unsubscribe-post list-id list-help list-subscribe list-post list-owner list-archive"
+    b" tls-required tls-report-domain tls-report-submitter"
 ).split()
 _SIGNED = frozenset([*_OVERSIGNED, *_ALSO_SIGNED])
 

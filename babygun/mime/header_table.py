@@ -82,6 +82,7 @@ HEADERS: dict[str, Header] = {
     ),
     **_rows("phrases", "list-id", once=True),
     "list-unsubscribe-post": Header("machine-read", once=True, only="List-Unsubscribe=One-Click"),
+    "tls-required": Header("machine-read", once=True, only="No"),  # RFC 8689, 5
     # RFC 8098, 2.1.
     **_rows("addresses", "disposition-notification-to", once=True),
     **_rows(

@@ -6,7 +6,7 @@ what is written with the standard library.
 
 The structure is as follows. A level with a single part is left out.
 
-    multipart/mixed
+    multipart/mixed, or multipart/report of what programs are to read (RFC 6522)
         multipart/alternative
             text/plain
             multipart/related
@@ -133,6 +133,11 @@ def feedback_id(email: Email, sender_id: str) -> str:
     return ":".join(filter(None, (tag, kind, client_id_of(email.client_id), sender_id)))
 
 
+def heeds_tls_policies(content: Content) -> bool:
+    """Whether TLS policies keep a message back. TLS-Required: No says that none does (RFC 8689)."""
+    return not any(name.lower() == "tls-required" for name, _ in content.headers)
+
+
 def needs_smtputf8(content: Content) -> bool:
     """Whether the header needs SMTPUTF8: a shown address has a local part that is not ASCII."""
     shown = (content.sender, *content.to, *content.cc, *content.reply_to)
@@ -165,6 +170,8 @@ def _body(content: Content, eight_bit: bool, seed: str) -> Part:
     if len(texts) > 1:
         texts = [multipart("alternative", boundary + "a", texts)]
     parts = texts + attached_parts
+    if content.report:
+        return multipart("report", boundary + "m", parts, f" report-type={content.report};")
     return parts[0] if len(parts) == 1 and texts else multipart("mixed", boundary + "m", parts)
 
 

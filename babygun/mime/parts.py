@@ -117,7 +117,7 @@ def unfit_without_encoding(content: bytes) -> str | None:
 
 
 def multipart(
-    subtype: Literal["mixed", "alternative", "related"],
+    subtype: Literal["mixed", "alternative", "related", "report"],
     boundary: str,
     parts: list[Part],
     parameters: str = "",

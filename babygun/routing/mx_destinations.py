@@ -10,7 +10,7 @@ import ipaddress
 import socket
 import time
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -57,13 +57,22 @@ class _Looks(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class MxDestination(Destination):
-    """The mail hosts of one domain."""
+    """The mail hosts of one domain.
+
+    ``heeds_policies``: mail goes as the domain's TLS policy demands.
+    """
 
     hosts: MailHosts
     tls: TlsMode
     tls_min: TlsMin
     looks: _Looks
     policy: DomainPolicy = NO_DEMANDS
+    heeds_policies: bool = True
+
+    def without_policies(self) -> MxDestination:
+        """For mail that is to go in spite of the domain's TLS policy (RFC 8689, 5)."""
+        pool = f"{self.pool} without policies"
+        return replace(self, pool=pool, policy=NO_DEMANDS, heeds_policies=False)
 
     async def servers(self, *, for_email: str = "") -> AsyncGenerator[Server, None]:
         """Hosts by preference, equal ones in any order; the addresses of each, IPv6 first.

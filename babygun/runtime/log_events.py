@@ -567,6 +567,31 @@ EVENTS = [
         " concerned, somebody may be on the way.",
     ),
     Event(
+        "TLS results not counted",
+        "warning",
+        "domain error",
+        "What a worker saw of TLS at a domain's mail hosts is not in etcd yet. It tries again.",
+    ),
+    Event(
+        "TLS report sent",
+        "info",
+        "domain day uri",
+        "A domain's TLS report went to a place that its DNS record names: it was taken there, or is"
+        " an e-mail of ours by now.",
+    ),
+    Event(
+        "TLS report not sent",
+        "warning",
+        "domain day uri again error",
+        "One try failed. `again`: whether there is another one; they go on for a day.",
+    ),
+    Event(
+        "TLS report waits",
+        "debug",
+        "domain day error",
+        "DNS does not say now whether the domain wants a report. It is asked again.",
+    ),
+    Event(
         "sending address refused",
         "error",
         "site server source code text",

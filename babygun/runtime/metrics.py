@@ -253,6 +253,19 @@ TLS_SESSIONS = counters(
     "Connections to mail servers, by what they got of TLS. `policy`: none, sts, sts_testing or "
     "dane. `got`: verified, encrypted (nobody knows by whom), plain, or failed (nothing was sent).",
 )
+TLS_REPORTS = counters(
+    "babygun_tls_reports_total",
+    ("outcome",),
+    WORKER,
+    "Tries to send a TLS report to one of its places. `outcome`: sent (taken, or an e-mail of ours "
+    "by now), deferred (tried again) or failed (no more tries).",
+)
+DKIM_SIGNATURES = counters(
+    "babygun_dkim_signatures_total",
+    ("result",),
+    WORKER,
+    "DKIM signatures. `result`: signed; failed (the key can't be used, so the e-mail waits).",
+)
 RESULTS_DROPPED = counter(
     "babygun_results_dropped_total",
     WORKER,

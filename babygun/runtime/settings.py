@@ -358,6 +358,24 @@ class Settings:
         "The name of the host to which bounce messages come back. The MX record of each return "
         "path names it. Empty: sending domains have no return path.",
     )
+    tls_reports: bool = setting(
+        FLAG,
+        "no",
+        "yes: domains that ask for TLS reports (RFC 8460) get one each day: how connections to "
+        "their mail hosts used TLS. It needs `tls_report_sender`.",
+    )
+    tls_report_sender: str = setting(
+        TEXT,
+        "",
+        "The sender of TLS reports, such as tls-reports@example.com. A client has to hold its "
+        "sending domain: the reports are e-mails of that client.",
+    )
+    tls_report_organization: str = setting(
+        TEXT, "", "Who you are, in TLS reports. Empty: the sender's domain."
+    )
+    tls_report_contact: str = setting(
+        TEXT, "", "The e-mail address for questions about TLS reports. Empty: the sender."
+    )
     allow_networks: tuple[Network, ...] = setting(
         NETWORKS,
         "",
@@ -619,6 +637,11 @@ class Settings:
                 raise SettingsError(f"{row.name} is {value}; the most is {row.maximum:g}")
         self._check_ports()
         self._check_waits()
+        if self.tls_reports and "@" not in self.tls_report_sender:
+            raise SettingsError(
+                "tls_reports is yes, and tls_report_sender is no address: set it, such as"
+                " tls-reports@example.com"
+            )
         if not re.fullmatch(r"/([A-Za-z0-9._-]+/)+", self.prefix):
             raise SettingsError(
                 f"prefix is {self.prefix!r}; it must begin and end with a slash, as /babygun/ does"

@@ -16,6 +16,8 @@ from babygun.runtime.clock import format_time, parse_time
 
 # Of an e-mail's end: an undelivered e-mail may be retried, so its content is kept longer.
 EndKind = Literal["delivered", "undelivered"]
+# Of a TLS report. open: somebody is to get it still.
+ReportState = Literal["open", "done"]
 
 
 class JobRef(NamedTuple):
@@ -79,6 +81,7 @@ class Keys:
         self.domains = p + b"domains/"
         self.dkim_keys = p + b"dkim-keys/"
         self.tls_policies = p + b"tls-policies/"
+        self.tls_reports = p + b"tls-reports/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -325,6 +328,40 @@ class Keys:
     def tls_policy(self, domain: str) -> bytes:
         """``domain``: of recipients, in ASCII and lower case."""
         return self.tls_policies + domain.encode()
+
+    @property
+    def tls_counts(self) -> bytes:
+        """The prefix of what TLS reports are made of."""
+        return self.tls_reports + b"counts/"
+
+    def tls_count(self, day: str, domain: str, process: str) -> bytes:
+        """``day``: as 2026-11-29. ``domain``: in ASCII. ``process``: a random name."""
+        return self.domain_tls_counts(day, domain) + process.encode()
+
+    def domain_tls_counts(self, day: str, domain: str) -> bytes:
+        """The prefix of what all processes have counted of a domain on a day."""
+        return self.tls_counts + f"{day}/{domain}/".encode()
+
+    def tls_counts_before(self, day: str) -> bytes:
+        """The end of the range of the counts of earlier days."""
+        return self.tls_counts + day.encode()
+
+    def parse_tls_count(self, key: bytes) -> tuple[str, str]:
+        """The day and the domain."""
+        day, domain, _ = key[len(self.tls_counts) :].decode().split("/")
+        return day, domain
+
+    def tls_report(self, state: ReportState, day: str, domain: str) -> bytes:
+        return self.tls_reports_of(state) + f"{day}/{domain}".encode()
+
+    def tls_reports_of(self, state: ReportState) -> bytes:
+        """The prefix of the TLS reports that are to be sent still, or of the others."""
+        return self.tls_reports + f"{state}/".encode()
+
+    def parse_tls_report(self, key: bytes) -> tuple[str, str]:
+        """The day and the domain."""
+        _, day, domain = key[len(self.tls_reports) :].decode().split("/")
+        return day, domain
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

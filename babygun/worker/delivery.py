@@ -14,10 +14,17 @@ from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
 from babygun.email.tries import RecipientResult, recipients_of_try
 from babygun.errors import EtcdError, OutOfResources
-from babygun.mime import feedback_id, message_id, render, with_unsubscribe_link
+from babygun.mime import (
+    feedback_id,
+    heeds_tls_policies,
+    message_id,
+    render,
+    with_unsubscribe_link,
+)
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import LookupFailed, NoMailHost
+from babygun.routing.mx_destinations import MxDestination
 from babygun.routing.routes import Routes
 from babygun.routing.sites import Site
 from babygun.runtime import tracing
@@ -180,6 +187,8 @@ class Delivery:
         sent = Sent({})
         try:
             destination = await self._routes.destination(queue)
+            if isinstance(destination, MxDestination) and not heeds_tls_policies(claim.content):
+                destination = destination.without_policies()
             # The same at each try, so that a server that greylists knows it by our address.
             for_email = f"{email.sender} {queue}".lower() if destination.sources else ""
             signer = await self._signers.of(email)

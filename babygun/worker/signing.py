@@ -17,6 +17,7 @@ from babygun.errors import BabygunError, EtcdError, NoSealingKey, NotFound
 from babygun.mime.dkim import DkimKey, expiry, signatures
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
+from babygun.runtime.metrics import DKIM_SIGNATURES
 from babygun.runtime.threads import Threads
 from babygun.store import Store
 from babygun.store.domains.dkim_keys import load_signer
@@ -44,7 +45,9 @@ class Signer:
 
     async def sign(self, message: bytes) -> bytes:
         """The message with its signatures before it."""
-        return await self._threads.call(partial(self._signed, message))
+        signed = await self._threads.call(partial(self._signed, message))
+        DKIM_SIGNATURES["signed"].inc(len(self._keys))
+        return signed
 
     def _signed(self, message: bytes) -> bytes:
         return signatures(message, self._keys, self._signed_at, self._expires_at) + message
@@ -95,6 +98,7 @@ class Signers:
                     log.warning("DKIM key not read", domain=domain, error=str(error))
                     await asyncio.sleep(_READ_AGAIN)
                 except (NotFound, NoSealingKey, ValueError) as error:
+                    DKIM_SIGNATURES["failed"].inc()
                     log.error("DKIM key unusable", domain=domain, error=str(error))
                     raise CannotSign(f"the message can't be signed: {error}") from None
         return keys[selector]

@@ -20,12 +20,14 @@ from babygun.consumer.slices import Slice
 from babygun.domains import daily_look
 from babygun.domains.daily_look import DailyLook
 from babygun.errors import EtcdError
+from babygun.routing.destination import Destination
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
+from babygun.smtp.tls_checks import TlsSession
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
@@ -37,6 +39,7 @@ from babygun.store.upkeep.make_room import Rescue
 from babygun.store.upkeep.shedding import Shedding
 from babygun.tls_policies import refresh
 from babygun.tls_policies.policies import StsPolicies
+from babygun.tls_reports.reporting import TlsReporting
 from babygun.worker import expiry, gauges, timers
 from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
@@ -47,6 +50,7 @@ from babygun.worker.return_paths import ReturnPaths
 from babygun.worker.signing import Signers
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
+from babygun.worker.tls_sessions import count_session
 
 log = get_logger("worker")
 
@@ -78,9 +82,12 @@ class Worker:
             to_mx=routes.to_mx,
         )
         self._sts: StsPolicies | None = None
+        self._tls_reporting: TlsReporting | None = None
         if routes.to_mx:
             self._sts = StsPolicies(self.store, routes.resolver)
             routes.sts_policy_of = self._sts.of
+            if settings.tls_reports:
+                self._tls_reporting = TlsReporting(self.store, routes)
         self._link_keys = UnsubscribeKeys(self.store)
         self._return_paths = ReturnPaths(self.store, routes)
         self._delivery = Delivery(
@@ -91,6 +98,7 @@ class Worker:
             self._return_paths,
             permits_of=self._sites.permits,
             replied=self._sites.replied,
+            tls_session=self._tls_sessions(),
         )
         counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
@@ -183,6 +191,8 @@ class Worker:
             await self._delivery.close()
             if self._sts is not None:
                 await self._sts.close()
+            if self._tls_reporting is not None:
+                await self._tls_reporting.close()
             await self._sites.close()
             await self.membership.leave()
             await self.store.close()
@@ -190,7 +200,7 @@ class Worker:
     def _services(self) -> dict[str, Coroutine[Any, Any, None]]:
         """All that runs as long as the worker does. If one fails, the worker ends."""
         return {
-            **self._sts_service(),
+            **self._tls_services(),
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),
@@ -234,10 +244,27 @@ class Worker:
             ),
         }
 
-    def _sts_service(self) -> dict[str, Coroutine[Any, Any, None]]:
-        if self._sts is None:
-            return {}
-        return {"TLS policies": refresh.run(self.store, self._sts, lambda: self.membership.leads)}
+    def _tls_services(self) -> dict[str, Coroutine[Any, Any, None]]:
+        found: dict[str, Coroutine[Any, Any, None]] = {}
+        if self._sts is not None:
+            found["TLS policies"] = refresh.run(
+                self.store, self._sts, lambda: self.membership.leads
+            )
+        if self._tls_reporting is not None:
+            found["TLS reports"] = self._tls_reporting.run(lambda: self.membership.leads)
+        return found
+
+    def _tls_sessions(self) -> Callable[[Destination, TlsSession], None]:
+        """What is called with each connection that used TLS, or should have."""
+        if self._tls_reporting is None:
+            return count_session
+        count = self._tls_reporting.counts.add
+
+        def both(destination: Destination, session: TlsSession) -> None:
+            count_session(destination, session)
+            count(destination, session)
+
+        return both
 
     async def _find_site(self, queue: str) -> Site:
         """Looks up a queue's site. If there is none, the try of its first job says why.

@@ -34,6 +34,10 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "finds the MTA-STS policies of recipients' domains",
         {"dns", "routing", "store", "runtime"},
     ),
+    "tls_reports": (
+        "counts how connections used TLS, and reports it to the domains that ask",
+        {"dns", "email", "routing", "smtp", "store", "tls_policies", "runtime"},
+    ),
     "consumer": (
         "what all share who consume keys of a slice",
         {"email", "store", "runtime"},
@@ -53,6 +57,7 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
             "routing",
             "store",
             "tls_policies",
+            "tls_reports",
             "runtime",
         },
     ),
@@ -64,7 +69,13 @@ ROOMS: dict[str, tuple[str, set[str]]] = {
         "what comes back about an e-mail, read",
         {"email", "smtp", "store", "runtime", "pki"},
     ),
-    "api": ("HTTP", {"domains", "intake", "store", "email", "mime", "routing", "runtime", "pki"}),
+    "api": (
+        "HTTP",
+        {
+            *("domains", "intake", "store", "email", "mime"),
+            *("routing", "runtime", "pki", "tls_reports"),
+        },
+    ),
     "dev": (
         "`babygun dev`: everything on one machine",
         {"store", "etcd", "pki", "email", "runtime"},
@@ -119,6 +130,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "store.sites": ("limits and holds that all workers share", set()),
         "store.upkeep": ("retention, shedding, compaction", set()),
         "store.tls_policies": ("the MTA-STS policies of recipients' domains", set()),
+        "store.tls_reports": ("what TLS reports are made of, and the reports", set()),
         "store.unsubscribe": (
             "links to unsubscribe: their keys, and what one of them does",
             {"store.suppressions", "store.webhooks"},
@@ -207,7 +219,7 @@ OWNERS = {
     "aiosmtplib": {"smtp"},
     "aiosmtpd": {"dev", "bounces"},
     "jwt": {"api"},
-    "aiohttp": {"api", "runtime", "tls_policies", "dev", "cli"},
+    "aiohttp": {"api", "runtime", "tls_policies", "tls_reports", "dev", "cli"},
     "msgpack": {"store"},
     "dns": {"dns"},
     "cryptography": {"pki", "store"},
@@ -452,6 +464,7 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "signing-keys",
         "unsubscribe-keys",
         "tls-policies",
+        "tls-reports",
         "return-path-keys",
         "late-events",
         "revoked",

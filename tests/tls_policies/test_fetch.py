@@ -173,7 +173,7 @@ async def test_policy_host_that_nobody_answers_at_is_a_failure(host: PolicyHost)
 async def test_lack_of_descriptors_is_no_failure_of_the_domain(host: PolicyHost) -> None:
     resolver = Resolver(host.settings.resolvers)
     fetcher = PolicyFetcher(host.settings, resolver)
-    await fetcher.open()
+    await fetcher.https.open()
     await resolver.lookup("mta-sts.a.example", "A")
     await resolver.lookup("mta-sts.a.example", "AAAA")
     with no_more_descriptors(), pytest.raises(OutOfResources):

@@ -72,6 +72,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domains": "readwrite",
         "dkim_keys": "readwrite",
         "tls_policies": "read",
+        "tls_reports": "read",
         "cluster": "readwrite",
     },
     "worker": {
@@ -102,6 +103,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
         "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
         "tls_policies": "readwrite",
+        "tls_reports": "readwrite",
         "return_path_keys": "readwrite",  # the first worker that needs one makes it
         "late_events": "readwrite",
         "cluster": "readwrite",
@@ -149,6 +151,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "suppressions": "read",
         "domains": "read",
         "tls_policies": "read",
+        "tls_reports": "read",
         "cluster": "read",
     },
 }
