@@ -133,7 +133,7 @@ def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
     """The events of a transition: of its newest log entry, one for each type.
 
     Each holds the recipients that it concerns. A claim that was taken over gives none, nor does a
-    queue that is due now.
+    queue that is due now, nor a client's change.
     """
     email, entry = transition.email, transition.entry
     concerned: dict[EventType, list[Recipient]] = {}
@@ -153,7 +153,7 @@ def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
     elif entry.event == "complained":
         about = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         concerned["complained"] = [r for r in email.recipients if r.email in about]
-    elif entry.event not in ("reclaimed", "due_now"):
+    elif entry.event not in ("reclaimed", "due_now", "changed"):
         tried = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         for recipient in email.recipients:
             if recipient.email in tried and (type := _TYPES[recipient.status]):

@@ -24,6 +24,7 @@ EventName = Literal[
     "cancelled",
     "retried",
     "due_now",
+    "changed",
 ]
 
 # What a webhook may ask for: each type is of recipients, where an entry of the log is of a try.
@@ -94,6 +95,9 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
     "retried": Event("client", "Recipients that were not reached are tried again.", _CLIENT),
     "due_now": Event("client", "What waited for its time waits no longer.", _CLIENT),
+    "changed": Event(
+        "client", "The time to send it, its tags or its metadata changed.", (*_CLIENT, "reason")
+    ),
 }
 
 EVENT_TYPES: Final[Mapping[EventType, str]] = {

@@ -44,7 +44,9 @@ def entries_in_record(email: Email) -> list[LogEntry]:
 
 def acceptance(email: Email) -> LogEntry:
     """The entry of an e-mail's acceptance."""
-    reasons = [f"to be sent at {email.send_at.isoformat()}"] if email.send_at else []
+    due = email.first_send_at or email.send_at
+    later = due is not None and due != email.created_at
+    reasons = [f"to be sent at {due.isoformat()}"] if due and later else []
     if count := sum(was_suppressed_at_once(r, email) for r in email.recipients):
         reasons.append(f"recipients suppressed: {count}")
     return LogEntry(

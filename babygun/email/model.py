@@ -157,8 +157,10 @@ class Email(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     # itself is the log's last entry (babygun.email.log).
     claimed_at: dict[str, datetime] = {}
 
-    # Set if it was accepted for later.
+    # Set if it was accepted for later, or its client changed the time since.
     send_at: datetime | None = None
+    # If the client changed it: what it was at the acceptance, or created_at if it was not set.
+    first_send_at: datetime | None = None
     # No try begins after it, if the client gave one.
     expires_at: datetime | None = None
     status: EmailStatus = "incomplete"

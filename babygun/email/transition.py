@@ -35,7 +35,8 @@ class Transition(Struct, frozen=True, gc=False):
 
     ``keyed``: the log entries that get a key with this change; the record holds the others.
     ``ready``: queues that get a job. ``waiting``: queues that get a not-before key.
-    ``final``: queues that have neither from now on. ``suppressed``: what it suppresses.
+    ``final``: queues that have neither from now on. ``suppressed``: what it suppresses. ``noted``:
+    of a wide e-mail, queues whose parts get the log entry, where it is about no queue.
     """
 
     email: Email
@@ -44,6 +45,7 @@ class Transition(Struct, frozen=True, gc=False):
     waiting: tuple[tuple[str, datetime], ...] = ()
     final: tuple[str, ...] = ()
     suppressed: tuple[Suppressed, ...] = ()
+    noted: tuple[str, ...] = ()
 
     @property
     def entry(self) -> LogEntry:
@@ -59,7 +61,7 @@ class Transition(Struct, frozen=True, gc=False):
     def changed(self) -> frozenset[str]:
         """The queues whose state or recipients may have changed."""
         tried = (attempt.queue for entry in self.keyed for attempt in entry.attempts)
-        return frozenset((*self.touched, *tried))
+        return frozenset((*self.touched, *tried, *self.noted))
 
 
 def changed(
@@ -121,4 +123,5 @@ def logged(transition: Transition) -> Transition:
     email = transition.email
     if email.wide is None:
         return transition
-    return replace(transition, email=wide.logged(email, transition.keyed, transition.touched))
+    parts = transition.touched or transition.noted
+    return replace(transition, email=wide.logged(email, transition.keyed, parts))

@@ -41,6 +41,29 @@ MAX_AHEAD = timedelta(days=366)
 # What a link to unsubscribe is written in.
 _OWN_HEADERS = ("list-unsubscribe", "list-unsubscribe-post")
 
+SendAt = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="When to send: RFC 3339 with an offset, "
+        f"at most {MAX_AHEAD.days} days ahead. A time in the past means now.",
+    ),
+]
+Tags = Annotated[
+    list[str] | None,
+    Meta(
+        description=f"At most {MAX_TAGS}, each of 1 to {MAX_TAG} letters, digits and _ . : - "
+        "The listing filters by them."
+    ),
+]
+Metadata = Annotated[
+    dict[str, str] | None,
+    Meta(
+        description="Texts of yours that are kept with the e-mail: "
+        f"at most {MAX_METADATA}, together {MAX_METADATA_BYTES} bytes."
+    ),
+]
+
 
 class UnsubscribeRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The kind of mail that a recipient can unsubscribe from."""
@@ -98,17 +121,7 @@ class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     attachments: Annotated[
         list[AttachmentRequest] | None, Meta(description=f"At most {MAX_ATTACHMENTS} files.")
     ] = None
-    send_at: (
-        Annotated[
-            datetime,
-            Meta(
-                tz=True,
-                description="When to send: RFC 3339 with an offset, "
-                f"at most {MAX_AHEAD.days} days ahead. A time in the past means now.",
-            ),
-        ]
-        | None
-    ) = None
+    send_at: SendAt | None = None
     expires_at: (
         Annotated[
             datetime,
@@ -120,20 +133,8 @@ class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
         ]
         | None
     ) = None
-    tags: Annotated[
-        list[str] | None,
-        Meta(
-            description=f"At most {MAX_TAGS}, each of 1 to {MAX_TAG} letters, digits and _ . : - "
-            "The listing filters by them."
-        ),
-    ] = None
-    metadata: Annotated[
-        dict[str, str] | None,
-        Meta(
-            description="Texts of yours that are kept with the e-mail: "
-            f"at most {MAX_METADATA}, together {MAX_METADATA_BYTES} bytes."
-        ),
-    ] = None
+    tags: Tags = None
+    metadata: Metadata = None
     unsubscribe: Annotated[
         bool | UnsubscribeRequest | None,
         Meta(
@@ -210,11 +211,11 @@ def check_request(
         else ()
     )
     if request.tags:
-        _check_tags(request.tags, broken)
+        check_tags(request.tags, broken)
     if request.metadata:
-        _check_metadata(request.metadata, broken)
+        check_metadata(request.metadata, broken)
     list_name = _check_unsubscribe(request, headers, settings, broken)
-    send_at = _check_send_at(request.send_at, broken)
+    send_at = check_send_at(request.send_at, broken)
     expires_at = _check_expires_at(request.expires_at, send_at, broken)
     broken.raise_if_any()
     content = Content(
@@ -289,7 +290,7 @@ def _check_text(text: str, field: str, max_bytes: int, broken: BrokenRules) -> N
         broken.report(field, "It must not hold NUL characters.")
 
 
-def _check_tags(tags: list[str], broken: BrokenRules) -> None:
+def check_tags(tags: list[str], broken: BrokenRules) -> None:
     if len(tags) > MAX_TAGS:
         broken.report("tags", f"There are {len(tags)} tags; at most {MAX_TAGS} are taken.")
     for index, tag in enumerate(tags[:MAX_TAGS]):
@@ -299,7 +300,7 @@ def _check_tags(tags: list[str], broken: BrokenRules) -> None:
             )
 
 
-def _check_metadata(metadata: dict[str, str], broken: BrokenRules) -> None:
+def check_metadata(metadata: dict[str, str], broken: BrokenRules) -> None:
     if len(metadata) > MAX_METADATA:
         broken.report(
             "metadata", f"There are {len(metadata)} entries; at most {MAX_METADATA} are taken."
@@ -344,14 +345,14 @@ def _check_unsubscribe(
         return ""
 
 
-def _check_send_at(at: datetime | None, broken: BrokenRules) -> datetime | None:
+def check_send_at(at: datetime | None, broken: BrokenRules) -> datetime | None:
     """The time in whole milliseconds of UTC; None for now."""
     if at is None or at <= (now := utc_now()):
         return None
     if at > now + MAX_AHEAD:
         broken.report("send_at", f"It lies more than {MAX_AHEAD.days} days ahead.")
         return None
-    return _whole_ms(at)
+    return whole_ms(at)
 
 
 def _check_expires_at(
@@ -364,9 +365,9 @@ def _check_expires_at(
         when = "the time of send_at" if send_at else "now"
         broken.report("expires_at", f"It must be later than {when}, or the e-mail is never sent.")
         return None
-    return _whole_ms(at)
+    return whole_ms(at)
 
 
-def _whole_ms(at: datetime) -> datetime:
+def whole_ms(at: datetime) -> datetime:
     at = at.astimezone(UTC)
     return at.replace(microsecond=at.microsecond // 1000 * 1000)

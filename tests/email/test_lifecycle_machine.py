@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from babygun.email import late, lifecycle, log, tries, wide
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.compose import new_email
+from babygun.email.edit import Edit, edit
 from babygun.email.model import Email, Recipient
 from babygun.email.return_path import of_recipient
 from babygun.email.suppression import Suppression
@@ -54,7 +55,7 @@ class LifeCycle(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now, self.claims = 0.0, 0
+        self.now, self.claims, self.edits = 0.0, 0, 0
         self.jobs: set[str] = set()
         self.waiting: dict[str, float] = {}
         self.keyed: dict[int, str] = {}
@@ -191,6 +192,18 @@ class LifeCycle(RuleBasedStateMachine):
             lambda: model.send_now(self.model),
             lambda: lifecycle.send_now(self.email, sending=self.claimed, now=self._at()),
         )
+
+    @rule(at=st.none() | st.sampled_from([0.0, 60.0, 400.0, 9000.0]))
+    def edit(self, at: float | None) -> None:
+        self.edits += 1
+        wanted = Edit(None if at is None else self._at(at), (f"tag-{self.edits}",))
+
+        def real() -> Transition:
+            after = edit(self.email, wanted, sending=self.claimed, now=self._at())
+            assert after is not None
+            return after
+
+        self._on_request(lambda: model.edit(self.model, at, self.now), real)
 
     @rule()
     def retry(self) -> None:

@@ -191,6 +191,26 @@ def send_now(mail: Mail) -> Mail:
     return mail.logged("due_now")
 
 
+def edit(mail: Mail, at: float | None = None, now: float = 0.0) -> Mail:
+    """Other tags; with ``at`` also another time for what waits for its first try."""
+    if mail.final:
+        raise Refused
+    if at is not None:
+        if mail.ends is not None and at >= mail.ends:
+            raise Refused
+        moved = [name for name, queue in mail.queues.items() if queue.place and queue.due != at]
+        tried = any(queue.owner is not None or queue.tries for queue in mail.queues.values())
+        for name in moved:
+            queue = mail.queues[name]
+            if tried or queue.due is None or queue.due <= now:
+                raise Refused
+            after = replace(queue, place="waiting", due=at)
+            mail = mail.with_queue(
+                name, after if at > now else replace(after, place="job", due=None)
+            )
+    return mail.logged("changed")
+
+
 def expire(mail: Mail, name: str) -> Mail:
     """The e-mail's own end, of a job that nobody is sending."""
     queue = mail.queues[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -19,12 +20,13 @@ from babygun.email.model import Email
 from babygun.runtime import metrics
 from babygun.store.emails import on_request
 
+T = TypeVar("T")
 Change = Callable[[web.Request, str], Awaitable[Email]]
 
 
 routes = Routes("emails")
-_ERRORS = (NOT_FOUND, CONFLICT, *WRITE_ERRORS)
-_PENDING = {
+CHANGE_ERRORS = (NOT_FOUND, CONFLICT, *WRITE_ERRORS)
+PENDING = {
     "email": "ann@example.org",
     "kind": "to",
     "status": "pending",
@@ -54,20 +56,20 @@ _PENDING = {
             {
                 "status": "cancelled",
                 "status_reason": "1 of 1 recipient not reached: 1 cancelled",
-                "recipients": [_PENDING | {"status": "cancelled"}],
+                "recipients": [PENDING | {"status": "cancelled"}],
                 "tries": 0,
                 "worker_id": None,
             },
         )
     ],
-    errors=_ERRORS,
+    errors=CHANGE_ERRORS,
 )
 async def cancel_email(request: web.Request) -> web.Response:
     """Stops every recipient that is not delivered yet.
 
     What is being sent at this moment can't be stopped and goes on: `sending` names those queues.
     """
-    return await _changed(request, cancel)
+    return await changed(request, cancel)
 
 
 @routes.call(
@@ -81,17 +83,17 @@ async def cancel_email(request: web.Request) -> web.Response:
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {"status": "incomplete", "status_reason": None, "recipients": [_PENDING]},
+            {"status": "incomplete", "status_reason": None, "recipients": [PENDING]},
         )
     ],
-    errors=_ERRORS,
+    errors=CHANGE_ERRORS,
 )
 async def retry_email(request: web.Request) -> web.Response:
     """Tries the recipients that were not reached again, from the first try.
 
     Only a failed or cancelled e-mail whose content is still kept can be tried again.
     """
-    return await _changed(request, retry)
+    return await changed(request, retry)
 
 
 @routes.call(
@@ -105,20 +107,23 @@ async def retry_email(request: web.Request) -> web.Response:
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {"status": "incomplete", "status_reason": None, "recipients": [_PENDING]},
+            {"status": "incomplete", "status_reason": None, "recipients": [PENDING]},
         )
     ],
-    errors=_ERRORS,
+    errors=CHANGE_ERRORS,
 )
 async def send_email_now(request: web.Request) -> web.Response:
     """Makes ready what waits for a later time or for its next try. No try is used up by that.
 
     A hold of its site still holds it: end that first. A failed e-mail is for the call to retry.
     """
-    return await _changed(request, send_now)
+    return await changed(request, send_now)
 
 
-async def _changed(request: web.Request, change: Change) -> web.Response:
+async def changed(
+    request: web.Request, change: Callable[[web.Request, str], Awaitable[object]]
+) -> web.Response:
+    """Has the call's e-mail changed, and answers with what it is then."""
     email_id = request.match_info["id"]
     await change(request, email_id)
     view = await own_email(request, email_id)
@@ -128,7 +133,7 @@ async def _changed(request: web.Request, change: Change) -> web.Response:
 
 async def cancel(request: web.Request, email_id: str) -> Email:
     """Cancels an e-mail that the caller may see. Raises NotFound, Conflict."""
-    email = await _asked(request, email_id, on_request.cancel)
+    email = await asked(request, email_id, on_request.cancel)
     if email.final:
         metrics.EMAILS_ENDED[email.status].inc()
     return email
@@ -136,17 +141,15 @@ async def cancel(request: web.Request, email_id: str) -> Email:
 
 async def retry(request: web.Request, email_id: str) -> Email:
     """Has an e-mail that the caller may see tried again. Raises NotFound, Conflict."""
-    return await _asked(request, email_id, on_request.retry)
+    return await asked(request, email_id, on_request.retry)
 
 
 async def send_now(request: web.Request, email_id: str) -> Email:
     """Makes ready what waits of an e-mail that the caller may see. Raises NotFound, Conflict."""
-    return await _asked(request, email_id, on_request.send_now)
+    return await asked(request, email_id, on_request.send_now)
 
 
-async def _asked(
-    request: web.Request, email_id: str, change: Callable[..., Awaitable[Email]]
-) -> Email:
+async def asked(request: web.Request, email_id: str, change: Callable[..., Awaitable[T]]) -> T:
     """Has the store change an e-mail that the caller may see, in the caller's name."""
     await own_email(request, email_id, content=False)
     return await change(

@@ -138,6 +138,10 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name
     not_before: Annotated[
         datetime | None, Meta(description="When it is tried next at the earliest, if it waits.")
     ]
+    send_at: Annotated[
+        datetime | None,
+        Meta(description="When its client wanted it sent, if not at once. PATCH changes it."),
+    ]
     status: Annotated[EmailStatus, Meta(examples=["complete"])]
     status_reason: Annotated[
         str | None, Meta(description="How many recipients were not reached, and why.")
@@ -277,6 +281,7 @@ def email_summary(
         created_at=email.created_at,
         updated_at=email.updated_at,
         not_before=email.not_before,
+        send_at=email.send_at,
         status=email.status,
         status_reason=email.status_reason,
         tries=email.tries,

@@ -7,8 +7,12 @@ request. A retry makes an e-mail incomplete as a whole, so it writes all parts a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
 
 from babygun.email import lifecycle
+from babygun.email.edit import Edit
+from babygun.email.edit import edit as edited
 from babygun.email.model import Email
 from babygun.email.transition import Transition
 from babygun.email.tries import RecipientResult
@@ -31,6 +35,33 @@ async def send_now(
 ) -> Email:
     """Makes ready what waits for its time; see lifecycle.send_now. Raises NotFound, Conflict."""
     return await _page_by_page(store, email_id, lifecycle.send_now, client_id, request_id)
+
+
+async def edit(
+    store: Store,
+    email_id: str,
+    wanted: Edit,
+    *,
+    client_id: str | None = None,
+    request_id: str | None = None,
+) -> None:
+    """Changes when it is sent, its tags, its metadata; see :mod:`babygun.email.edit`.
+
+    Raises NotFound, Conflict.
+    """
+
+    def change(email: Email, **context: Any) -> Transition:
+        transition = edited(email, wanted, **context)
+        if transition is None:
+            raise _AsWanted
+        return transition
+
+    with suppress(_AsWanted):
+        await _page_by_page(store, email_id, change, client_id, request_id)
+
+
+class _AsWanted(Conflict):
+    """The e-mail is as wanted already."""
 
 
 async def _page_by_page(

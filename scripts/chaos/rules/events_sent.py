@@ -58,7 +58,7 @@ def _events(step: Step, entry: LogEntry) -> dict[str, set[str]]:
         for each in after.recipients:
             found.setdefault(_OF_STATUS.get(each.status, each.status), set()).add(each.email)
         return found
-    if entry.event in ("reclaimed", "due_now"):
+    if entry.event in ("reclaimed", "due_now", "changed"):
         return {}
     if entry.event in ("cancelled", "retried"):
         return {entry.event: _changed(before, after)}

@@ -34,7 +34,13 @@ def _accepted(email: Email) -> Iterator[Wrong]:
 
 
 def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
-    if _fixed(before) != _fixed(after) and entry.event != "retried":
+    if entry.event == "changed":  # by its client: of these three, and of what waits the time
+        after_but = replace(
+            after, send_at=before.send_at, tags=before.tags, metadata=before.metadata
+        )
+    else:
+        after_but = after
+    if _fixed(before) != _fixed(after_but) and entry.event != "retried":
         yield "a part of the record has changed that never changes", "the part as accepted"
     if [r.email for r in before.recipients] != [r.email for r in after.recipients]:
         yield "the recipients are others", "the same ones"
@@ -69,6 +75,10 @@ def _touches(
     elif entry.event == "reclaimed":
         if state != replace(old_state, reclaims=old_state.reclaims + 1):
             yield "a takeover changed its queue", "one more reclaim, nothing else"
+    elif entry.event == "changed":
+        moved = replace(old_state, not_before=state.not_before)
+        if state != moved or old_state.tries or any(old != new for old, new in pairs):
+            yield "a client's change changed more", "another time for the first try, nothing else"
     elif entry.event == "due_now":
         if state != replace(old_state, not_before=None) or any(old != new for old, new in pairs):
             yield "a call to send it now changed more", "it waits no longer, nothing else"
@@ -103,6 +113,8 @@ def _touched(before: Email, after: Email, entry: LogEntry) -> set[str]:
         return {
             q for q, state in before.queues.items() if not state.final and after.queues[q].final
         }
+    if entry.event == "changed":
+        return {q for q, state in before.queues.items() if state != after.queues[q]}
     if entry.event == "due_now":
         return {
             q

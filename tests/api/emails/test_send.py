@@ -101,6 +101,7 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
             }
         ],
         "not_before": None,
+        "send_at": None,
         "status": "incomplete",
         "status_reason": None,
         "tries": 0,

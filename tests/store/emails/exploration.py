@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from babygun.email import late, lifecycle, tries, wide
 from babygun.email.bounces import Bounce, Complaint
+from babygun.email.edit import Edit, edit
 from babygun.email.model import Email, as_json, queue_recipients
 from babygun.email.retry import Schedule
 from babygun.email.return_path import of_recipient
@@ -146,7 +147,8 @@ class Exploration:
     ``is_wide``: the e-mail is a wide one. Its records are whole here, but each decision sees the
     part of its queue only. ``compares_record`` and ``compares_webhook``: whether a finish compares
     the revision of the record, and that of the client's webhooks.
-    ``suppressed``: queues whose address is suppressed when the e-mail comes.
+    ``suppressed``: queues whose address is suppressed when the e-mail comes. ``waits``: it is to be
+    sent later, and its client edits it.
     """
 
     def __init__(
@@ -157,19 +159,23 @@ class Exploration:
         compares_record: bool = True,
         compares_webhook: bool = True,
         suppressed: Sequence[str] = (),
+        waits: bool = False,
         **queues: int,
     ) -> None:
         self._compares_record = compares_record
         self._compares_webhook = compares_webhook
+        self._waits = waits
         self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
         self._numbers: dict[bytes, int] = {}
         self.budget = budget
         addresses = [f"{queue}0@example.com" for queue in suppressed]
-        accepted = submitted(suppressed=addresses, **queues)
+        send_at = NOW + timedelta(hours=1) if waits else None
+        accepted = submitted(send_at=send_at, suppressed=addresses, **queues)
         self._decided = cache(self._decide)
         record = self._number(wide.begun(accepted.email) if is_wide else accepted.email)
+        place = "waiting" if waits else "job"
         ready = tuple(
-            (queue, Queue("job" if queue in accepted.ready else "")) for queue in sorted(queues)
+            (queue, Queue("" if queue in accepted.final else place)) for queue in sorted(queues)
         )
         listed = frozenset(suppressed)
         self.start = State(record, ready, (), (0, 0), frozenset(), budget, listed)
@@ -191,20 +197,21 @@ class Exploration:
         if state.left.webhooks:
             yield from _webhook_changes(_spent(state, webhooks=1), state.left.webhooks)
         if state.left.asked:
-            asked = _spent(state, asked=1)
-            sending = frozenset(name for name, queue in state.queues if queue.owner)
-            yield from self._changed(asked, "cancel", sending)
-            yield from self._changed(asked, "retry", sending)
-            yield from self._changed(asked, "send_now", sending)
-            for name, queue in state.queues:
-                if queue.place == "job":
-                    yield from self._changed(asked, f"expire {name}", sending)
+            yield from self._asks(state)
         if state.left.back:
             back = _spent(state, back=1)
             for name, queue in state.queues:
                 if queue.sent or queue.half:
                     yield from self._changed(back, f"bounce {name}", frozenset())
                     yield from self._changed(back, f"complain {name}", frozenset())
+
+    def _asks(self, state: State) -> Iterator[Step]:
+        asked = _spent(state, asked=1)
+        sending = frozenset(name for name, queue in state.queues if queue.owner)
+        events = ["cancel", "retry", "send_now", *(["edit", "edit tags"] if self._waits else [])]
+        events += [f"expire {name}" for name, queue in state.queues if queue.place == "job"]
+        for event in events:
+            yield from self._changed(asked, event, sending)
 
     # Requests
 
@@ -448,6 +455,12 @@ class Exploration:
                 return lifecycle.cancel(email, sending=sending, now=NOW)
             case ["send_now"]:
                 return lifecycle.send_now(email, sending=sending, now=NOW)
+            case ["edit", *only]:
+                number = email.log_seq + 1
+                at = None if only else NOW + timedelta(hours=number + 1)
+                edited = edit(email, Edit(at, (f"tag-{number}",)), sending=sending, now=NOW)
+                assert edited is not None
+                return edited
             case ["retry"]:
                 return lifecycle.retry(email, now=NOW)
             case ["expire", queue]:
@@ -482,7 +495,7 @@ class Exploration:
 
 def _seen(email: Email, event: list[str]) -> Email:
     """What a decision sees: of a wide e-mail the event's queue, or all for a client's request."""
-    if email.wide is None or event[0] in ("cancel", "retry", "send_now"):
+    if email.wide is None or event[0] in ("cancel", "edit", "retry", "send_now"):
         return email
     queue = event[2] if event[0] == "finish" else event[1]
     return wide.with_parts(wide.record_of(email), wide.parts_of(email, {queue}))

@@ -13,6 +13,7 @@ from msgspec import structs
 from babygun.email import wide
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.compose import new_email
+from babygun.email.edit import Edit
 from babygun.email.model import Content, Recipient
 from babygun.email.return_path import of_recipient
 from babygun.email.suppression import Suppression
@@ -391,6 +392,18 @@ class Operations:
             return await _requested(on_request.send_now(store, ref.email_id))
 
         return Operation(0, real, self._changing(ref, model.send_now))
+
+    def _edit(self, spec: Spec, ref: JobRef) -> Operation:
+        """Other tags; with ``flag`` also another time: later, or (queue ``b``) now."""
+        tags, at = (f"tag-{next(self._numbers)}",), None
+        if spec.flag:
+            at = 0.0 if spec.queue == "b" else 7200.0
+        send_at = None if at is None else utc_now() + timedelta(seconds=at)
+
+        async def real(store: Store) -> bool:
+            return await _requested(on_request.edit(store, ref.email_id, Edit(send_at, tags)))
+
+        return Operation(0, real, self._changing(ref, lambda mail: model.edit(mail, at)))
 
     def _retry(self, spec: Spec, ref: JobRef) -> Operation:
         async def real(store: Store) -> bool:

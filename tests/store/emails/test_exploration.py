@@ -18,6 +18,11 @@ SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
     "a client asks": (Budget(claims=2, asked=2, holds=1), {"a": 1}),
     "a client asks and a request is late": (Budget(claims=2, late=1, asked=2), {"a": 1}),
     "a client asks and a lease ends": (Budget(claims=2, ends=1, asked=2), {"a": 1}),
+    "a client edits and a lease ends": (
+        Budget(claims=2, ends=1, asked=1),
+        {"a": 1, "waits": True},
+    ),
+    "two queues and a client edits": (Budget(claims=1, asked=1), {"a": 1, "b": 1, "waits": True}),
     "two queues and a lease ends": (Budget(claims=2, ends=1), {"a": 1, "b": 1}),
     "two queues": (Budget(claims=2, asked=1), {"a": 1, "b": 1}),
     "two queues and a request is late": (Budget(claims=2, late=1), {"a": 1, "b": 1}),
@@ -56,6 +61,14 @@ SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
 if LONG:
     SCOPES |= {
         "a lease ends, wide": (Budget(claims=3, ends=1, late=1, asked=1, holds=1), {"a": 1}),
+        "a client edits twice and a lease ends": (
+            Budget(claims=2, ends=1, asked=2),
+            {"a": 1, "waits": True},
+        ),
+        "two queues and a client edits twice": (
+            Budget(claims=2, asked=2),
+            {"a": 1, "b": 1, "waits": True},
+        ),
         "two leases end": (Budget(claims=3, ends=2, holds=1), {"a": 1}),
         "two queues, a lease ends and a client asks": (
             Budget(claims=2, ends=1, asked=1),

@@ -37,7 +37,7 @@ API, WORKERS = 0, (1, 2)
 KINDS = [
     *("claim", "claim", "claim", "claim", "finish", "finish", "finish", "finish"),
     *("accept", "reclaim", "release", "reconcile", "due", "cancel", "retry", "expire"),
-    "send_now",
+    *("send_now", "edit"),
     *("webhook", "no webhook", "switch"),
     *("suppress", "bounce", "bounce", "complaint"),
 ]

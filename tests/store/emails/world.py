@@ -40,7 +40,7 @@ class World:
         if before is not None and mail.changes == before.changes:
             return after
         notices = self.notices
-        if mail.log[-1] not in ("reclaimed", "due_now"):
+        if mail.log[-1] not in ("reclaimed", "due_now", "changed"):
             enabled = (name for name, enabled in self.webhooks.items() if enabled)
             notices |= {(name, email_id, mail.changes) for name in enabled}
         return replace(after, notices=notices, suppressed=self.suppressed | mail.gone)
