@@ -1,4 +1,4 @@
-"""``babygun emails list|show|cancel|retry|send-now``."""
+"""``babygun emails list|show|change|cancel|retry|send-now``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from babygun.cli.edit import add_change, change
 from babygun.cli.output import as_json, count_of, duration, status_line, table
 from babygun.cli.remote import Remote, call_api
 from babygun.errors import SettingsError
@@ -62,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DURATION",
         help="of --wait (default: 10m); then show it as it is",
     )
+    add_change(actions)
     for name, help in (
         ("cancel", "cancel what is not being sent yet"),
         ("retry", "try again to reach the recipients that were not reached"),
@@ -105,6 +107,8 @@ def run(arguments: argparse.Namespace) -> int:
                 return await _list(remote, arguments)
             case "show":
                 return await _show(remote, arguments)
+            case "change":
+                return await change(remote, arguments)
             case "send-now" if not arguments.id:
                 return await _send_all_now(remote, arguments)
             case action:

@@ -131,6 +131,23 @@ async def test_emails_cancel_and_retry_do_as_they_say_or_say_why_not(
     assert unknown.status == 1 and unknown.error.startswith("babygun: ")
 
 
+async def test_emails_change_gives_what_waits_another_time_and_tags(
+    rig: Rig, with_api: Command
+) -> None:
+    email_id = await rig.send("ann@example.org", send_at=in_60_days())
+    at = in_60_days().isoformat()
+    changed = await with_api(
+        "emails", "change", email_id, "--at", at, "--no-tags", "--metadata", "order=4711"
+    )
+    assert changed.status == 0 and changed.out.startswith("incomplete\nto be sent at ")
+    email = await rig.get(email_id)
+    assert (email.tags, email.metadata) == ((), {"order": "4711"})
+    now = await with_api("emails", "change", email_id, "--at", "now")
+    assert (now.status, now.out) == (0, "incomplete\n")
+    nothing = await with_api("emails", "change", email_id)
+    assert nothing.status == 2 and "name what to change" in nothing.error
+
+
 async def test_what_waits_is_sent_now_by_id_and_by_filter(rig: Rig, with_api: Command) -> None:
     later = in_60_days()
     ids = [

@@ -17,6 +17,7 @@ const OF = {
   accepted: "waiting",
   retried: "waiting",
   due_now: "waiting",
+  changed: "waiting",
   reclaimed: "waiting",
   draining: "waiting",
   claimed: "sending",

@@ -30,12 +30,15 @@ def _operation(route: Route) -> Any:
 
 
 def _bodies(route: Route) -> list[Any]:
-    """The examples of the call's body that name e-mails."""
+    """The examples of the call's body that name e-mails; one, where the path names it."""
     if route.body is None:
         return [None]
     content = _operation(route)["requestBody"]["content"]["application/json"]
     examples = [named["value"] for named in content.get("examples", {}).values()]
-    return [body for body in examples or [content["example"]] if EMAIL_ID in json.dumps(body)]
+    bodies = examples or [content["example"]]
+    if "{id}" in route.path:
+        return bodies[:1]
+    return [body for body in bodies if EMAIL_ID in json.dumps(body)]
 
 
 def _names_an_email(route: Route) -> bool:

@@ -7,13 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from babygun.email.edit import Edit
 from babygun.email.model import Email
 from babygun.errors import Conflict, NotFound
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import finish
-from babygun.store.emails.on_request import cancel, retry, send_now
+from babygun.store.emails.on_request import cancel, edit, retry, send_now
 from babygun.store.emails.reading import get_log
 from babygun.store.keys import JobRef, range_end
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
@@ -144,3 +145,51 @@ async def test_send_now_of_a_deferred_email_uses_no_try_and_says_who_asked(rig: 
     await claimed(rig, email_id)
     with pytest.raises(Conflict):
         await send_now(rig.store, email_id)
+
+
+async def test_edit_moves_what_waits_and_keeps_what_the_log_says(rig: Rig) -> None:
+    sooner, later = (utc_now().replace(microsecond=0) + timedelta(days=n) for n in (1, 2))
+    email_id = await rig.send("ann@example.org", send_at=sooner)
+    context = {"client_id": "shop", "request_id": "r1"}
+    await edit(rig.store, email_id, Edit(later, ("vip",), {"order": "1"}), **context)
+    await edit(rig.store, email_id, Edit(later, ("vip",)), **context)  # as it is already
+    email = await rig.get(email_id)
+    assert (email.send_at, email.not_before, email.tags) == (later, later, ("vip",))
+    assert email.metadata == {"order": "1"}
+    seen = await check_invariants(rig.store)
+    assert not seen.jobs and set(seen.waiting) == {JobRef(email_id, "main")}
+    accepted, changed = await rig.log(email_id)
+    assert accepted.reason == f"to be sent at {sooner.isoformat()}"
+    assert (changed.event, changed.client_id, changed.request_id) == ("changed", "shop", "r1")
+    assert changed.reason == f"to be sent at {later.isoformat()}; other tags; other metadata"
+    await edit(rig.store, email_id, Edit(utc_now()))
+    assert (await check_invariants(rig.store)).jobs == {JobRef(email_id, "main")}
+    with pytest.raises(Conflict, match="does not wait for its first try"):
+        await edit(rig.store, email_id, Edit(later))
+
+
+async def test_tags_can_change_while_an_email_is_sent_and_its_result_counts(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org")
+    got = await claimed(rig, email_id)
+    await edit(rig.store, email_id, Edit(tags=("vip",)))
+    await finish(rig.store, [pending(got, OK)])
+    email = await rig.get(email_id)
+    assert (email.status, email.tags) == ("complete", ("vip",))
+    assert await rig.events(email_id) == ["accepted", "changed", "delivered"]
+    await check_invariants(rig.store)
+    with pytest.raises(Conflict, match="complete already"):
+        await edit(rig.store, email_id, Edit(tags=()))
+
+
+async def test_wide_email_that_waits_gets_another_time_as_a_whole(rig: Rig) -> None:
+    later = utc_now().replace(microsecond=0) + timedelta(days=2)
+    email_id = await rig.send_wide(300, send_at=utc_now() + timedelta(days=1))
+    await edit(rig.store, email_id, Edit(later, tags=("vip",)))
+    seen = await check_invariants(rig.store)
+    assert not seen.jobs and len(seen.waiting) == 300
+    await edit(rig.store, email_id, Edit(tags=("other",)))
+    await check_invariants(rig.store)
+    found = await get_log(rig.store, email_id)
+    assert found is not None
+    assert {entry.event for entry in found[1]} == {"accepted", "changed"}
+    assert found[1][-1].reason == "other tags"
