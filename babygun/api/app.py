@@ -35,7 +35,14 @@ from babygun.api.emails.site_lookups import SiteLookups
 from babygun.api.guard import guarded
 from babygun.api.http.access_log import access_log
 from babygun.api.http.body_memory import BODY_MEMORY, BodyMemory
-from babygun.api.http.context import PROCESS, SETTINGS, SITES, STORE, Process
+from babygun.api.http.context import (
+    DOMAIN_ALARMS,
+    PROCESS,
+    SETTINGS,
+    SITES,
+    STORE,
+    Process,
+)
 from babygun.api.http.errors_middleware import errors_middleware
 from babygun.api.http.files import add_pages
 from babygun.api.http.server import check_expect
@@ -70,6 +77,7 @@ from babygun.store.access.known_clients import KnownClients
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
+from babygun.store.domains.alarms import KnownAlarms
 from babygun.store.records import ApiProcess
 from babygun.store.sites.known import KnownSites
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
@@ -150,6 +158,7 @@ def build_app(settings: Settings) -> web.Application:
     app[domains.VERIFIER] = Verifier(for_calls)
     app[LOOKUPS] = SiteLookups(routing)
     app[SITES] = KnownSites(store, for_calls, site_of=app[LOOKUPS].known)
+    app[DOMAIN_ALARMS] = KnownAlarms(store)
     app[STREAMS] = Streams(app)
     app[OPENAPI] = _document()
     for route in ROUTES:
@@ -219,6 +228,7 @@ def _runs(
         "quota guard": app[QUOTA_GUARD].run,
         "processes": app[PROCESSES].run,
         "sites": app[SITES].run,
+        "domain alarms": app[DOMAIN_ALARMS].run,
         "webhooks": app[STORE].webhooks.run,
         "domains": app[STORE].domains.run,
         "check-in": keep_checking_in,

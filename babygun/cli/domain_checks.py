@@ -18,6 +18,7 @@ from babygun.cli.mail_checks import (
 from babygun.dns import Resolver
 from babygun.domains.verify import check, look
 from babygun.domains.wanted import Sending, dkim_purpose, sending_of
+from babygun.email.domain_alarms import DomainAlarm, sentence_of
 from babygun.email.sending_domains import (
     DnsRecord,
     RecordStatus,
@@ -31,6 +32,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.smtp import check_server
 from babygun.store import Store
+from babygun.store.domains.alarms import list_alarms
 from babygun.store.domains.change import read_domain
 
 _LEVELS: dict[RecordStatus, Level] = {
@@ -51,9 +53,12 @@ async def check_domain(
         name = sending_domain_name(domain)
     except ValueError as error:
         raise SettingsError(f"{domain}: {error}") from None
-    known, why = await _known(loaded, name)
+    known, alarms, why = await _known(loaded, name)
     if known is None:
         yield Finding("warn", why)
+    for alarm in alarms:
+        said = f"{alarm.code} {alarm.enhanced_code or ''} {alarm.text}"
+        yield Finding("bad", f"{alarm.site} says so: {said}. {sentence_of(alarm.cause, name)}")
     sending = sending_of(loaded)
     if load_routes(loaded).to_mx:
         async for finding in check_sending_host(loaded):
@@ -76,15 +81,18 @@ async def check_domain(
             yield finding
 
 
-async def _known(loaded: Settings, name: str) -> tuple[SendingDomain | None, str]:
-    """The domain as etcd has it, or why it is not known."""
+async def _known(
+    loaded: Settings, name: str
+) -> tuple[SendingDomain | None, Sequence[DomainAlarm], str]:
+    """The domain as etcd has it with its alarms, or why it is not known."""
     try:
         async with asyncio.timeout(loaded.etcd_timeout), Store(loaded) as store:
-            found = await read_domain(store, name)
+            found, alarms = await read_domain(store, name), await list_alarms(store, name)
     except (EtcdError, TimeoutError) as error:
         reason = str(error) or "it does not answer"
-        return None, f"etcd can't be read, so the DKIM keys of {name} are not known: {reason}"
-    return found, "" if found else f"{name} is no sending domain yet: babygun domains add {name}"
+        return None, (), f"etcd can't be read, so the DKIM keys of {name} are not known: {reason}"
+    none = f"{name} is no sending domain yet: babygun domains add {name}"
+    return found, alarms, "" if found else none
 
 
 def _finding(record: DnsRecord) -> Finding:

@@ -20,6 +20,7 @@ from babygun.store import Store
 from babygun.store.domains.dkim_keys import reseal
 
 _PAGE = 100
+_REPLY = ("status_code", "enhanced_code", "status_reason")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +116,10 @@ def _list_table(found: Sequence[dict[str, Any]]) -> str:
         "STATUS": [one["status"] for one in found],
         "CLIENTS": [",".join(one["clients"] or ()) for one in found],
         "LOOKED AT (UTC)": [_time(one["checked_at"]) for one in found],
+        "ALARMS": [",".join(alarm["cause"] for alarm in one["alarms"]) for one in found],
     }
+    if not any(columns["ALARMS"]):
+        del columns["ALARMS"]
     if not any(columns["CLIENTS"]):
         del columns["CLIENTS"]
     return table(list(columns), list(zip(*columns.values(), strict=True)))
@@ -153,6 +157,10 @@ def _print(domain: dict[str, Any], arguments: argparse.Namespace) -> None:
     print()
     print(_records_table(records))
     print()
+    for alarm in domain["alarms"]:
+        said = " ".join(str(alarm[part]) for part in _REPLY if alarm[part])
+        print(f"{alarm['site']} refuses its mail: {printable(alarm['sentence'])}")
+        print(f"  last at {_time(alarm['at'])}: {printable(said)}")
     for record in records:
         if record.sentence:
             print(f"{printable(record.purpose)}: {printable(record.sentence)}")

@@ -592,6 +592,20 @@ EVENTS = [
         "DNS does not say now whether the domain wants a report. It is asked again.",
     ),
     Event(
+        "domain not authenticated",
+        "error",
+        "domain cause site code enhanced_code text remedy",
+        "A mail server says that mail of this sender's domain fails SPF, DKIM or DMARC, so others"
+        " will refuse it too. It is logged once an hour for each domain and `cause`. `remedy` names"
+        " the record to repair.",
+    ),
+    Event(
+        "domain alarm not written",
+        "warning",
+        "domain cause error",
+        "etcd did not answer. The next such refusal raises the alarm.",
+    ),
+    Event(
         "sending address refused",
         "error",
         "site server source code text",

@@ -266,6 +266,13 @@ DKIM_SIGNATURES = counters(
     WORKER,
     "DKIM signatures. `result`: signed; failed (the key can't be used, so the e-mail waits).",
 )
+UNAUTHENTICATED = counters(
+    "babygun_unauthenticated_total",
+    ("cause",),
+    WORKER,
+    "Replies which say that mail of a sender's domain is not authenticated. `cause`: spf, dkim, "
+    "dmarc, alignment, null_mx or unauthenticated.",
+)
 RESULTS_DROPPED = counter(
     "babygun_results_dropped_total",
     WORKER,
@@ -391,6 +398,10 @@ for _counters, _known in (
     (NOTICES, ("sent", "deferred", "failed")),
     (WEBHOOKS_DISABLED, ("failing", "gone")),
     (STS_FETCHES, ("fetched", "failed")),
+    (
+        UNAUTHENTICATED,
+        ("spf", "dkim", "dmarc", "alignment", "null_mx", "unauthenticated"),
+    ),
     (
         RETURNED_MESSAGES,
         ("bounce", "delayed", "relayed", "complaint", "auto_reply", "unknown"),

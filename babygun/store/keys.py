@@ -80,6 +80,7 @@ class Keys:
         self.suppressions = p + b"suppressions/"
         self.domains = p + b"domains/"
         self.dkim_keys = p + b"dkim-keys/"
+        self.domain_alarms = p + b"domain-alarms/"
         self.tls_policies = p + b"tls-policies/"
         self.tls_reports = p + b"tls-reports/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
@@ -320,10 +321,25 @@ class Keys:
         """The prefix of a domain's DKIM keys."""
         return self.dkim_keys + f"{name}/".encode()
 
+    def domain_ranges(self, name: str) -> tuple[bytes, bytes]:
+        """The prefixes of what goes with a domain: its DKIM keys, and its alarms."""
+        return self.domain_dkim_keys(name), self.domain_alarms_of(name)
+
     def parse_dkim_key(self, key: bytes) -> tuple[str, str]:
         """The domain and the selector."""
         name, selector = key[len(self.dkim_keys) :].decode().split("/")
         return name, selector
+
+    def domain_alarm(self, domain: str, cause: str) -> bytes:
+        return self.domain_alarms_of(domain) + cause.encode()
+
+    def domain_alarms_of(self, domain: str) -> bytes:
+        """The prefix of a domain's alarms."""
+        return self.domain_alarms + f"{domain}/".encode()
+
+    def domain_alarm_name(self, key: bytes) -> str:
+        """``<domain>/<cause>``"""
+        return key[len(self.domain_alarms) :].decode(errors="replace")
 
     def tls_policy(self, domain: str) -> bytes:
         """``domain``: of recipients, in ASCII and lower case."""

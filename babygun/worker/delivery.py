@@ -52,7 +52,7 @@ from babygun.store.secret_keys import SecretKey
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
-from babygun.worker.replies import Crowded, Replied, Replies
+from babygun.worker.replies import Crowded, Replied, Replies, Unauthenticated
 from babygun.worker.results import Sent, SessionFault, without_host
 from babygun.worker.return_paths import ReturnPathOfTry, ReturnPaths
 from babygun.worker.signing import CannotSign, Signer, Signers
@@ -104,8 +104,9 @@ class Delivery:
 
     ``link_keys``: of links to unsubscribe. ``signers``: of messages. ``permits_of``: those of a
     site. ``replied``: called with each reply of a site that has limits, once for all recipients
-    that got it, and with the sender's domain. ``tls_session``: called with each connection that a
-    queue's mail used, or that TLS was a reason not to use.
+    that got it, and with the sender's domain. ``unauthenticated``: called with each reply which
+    says that the sender's mail is not authenticated. ``tls_session``: called with each connection
+    that a queue's mail used, or that TLS was a reason not to use.
     """
 
     def __init__(
@@ -118,13 +119,14 @@ class Delivery:
         *,
         permits_of: Callable[[Site], Permits] = lambda site: UNLIMITED,
         replied: Replied = lambda site, reply, found, sender: None,
+        unauthenticated: Unauthenticated = lambda claim, site, reply: None,
         tls_session: Callable[[Destination, TlsSession], None] = count_session,
     ) -> None:
         self._tls_session = tls_session
         self._routes, self._link_keys, self._signers = routes, link_keys, signers
         self._return_paths = return_paths
         self._sender_id = settings.feedback_id
-        self._replies = Replies(Classifier.load(settings.reply_rules), replied)
+        self._replies = Replies(Classifier.load(settings.reply_rules), replied, unauthenticated)
         hostname = settings.smtp_hostname or socket.getfqdn()
         files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
         idle_files = max(0, files - settings.worker_concurrency - _OTHER_FILES)

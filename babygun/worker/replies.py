@@ -15,6 +15,7 @@ from babygun.smtp.classifier import Classification, Classifier
 from babygun.smtp.replies import SESSION_PHASES, Reply
 from babygun.smtp.reply_rules import Route
 from babygun.store.emails.claims import Claim
+from babygun.worker.domain_alarms import is_unauthenticated
 from babygun.worker.results import Sent, result_of
 
 log = get_logger("worker")
@@ -24,6 +25,7 @@ IPV6_REFUSED = "ipv6_refused"  # the class of a reply that IPv4 may change
 _TOO_MANY = Classification("too_many_recipients", "retry")
 
 Replied = Callable[[Site, Reply, Classification, str], None]
+Unauthenticated = Callable[[Claim, Site, Reply], None]
 
 
 class Crowded(NotSent):
@@ -39,10 +41,13 @@ class Crowded(NotSent):
 
 
 class Replies:
-    """Classifies replies. ``replied``: as :class:`babygun.worker.delivery.Delivery` takes it."""
+    """Classifies replies. The others: as :class:`babygun.worker.delivery.Delivery` takes them."""
 
-    def __init__(self, classifier: Classifier, replied: Replied) -> None:
+    def __init__(
+        self, classifier: Classifier, replied: Replied, unauthenticated: Unauthenticated
+    ) -> None:
         self._classifier, self._replied = classifier, replied
+        self._unauthenticated = unauthenticated
 
     def refuse_ipv6(self, reply: Reply) -> bool:
         return self._classifier.classify(reply, route="mx").reply_class == IPV6_REFUSED
@@ -87,8 +92,10 @@ class Replies:
             if reports and reply is not before:
                 self._replied(site, reply, found, _domain(claim.email.sender))
                 before = reply
+            if is_unauthenticated(found):
+                self._unauthenticated(claim, site, reply)
             # Where the session holds the relay, the hold calls once.
-            if found.alarm and not (route == "relay" and found.about == "session"):
+            elif found.alarm and not (route == "relay" and found.about == "session"):
                 _call_for_operator(claim, destination, outcome, reply, found)
             if found.fresh_connection:
                 repeated.add(address)

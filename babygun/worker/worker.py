@@ -45,6 +45,7 @@ from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
+from babygun.worker.domain_alarms import DomainAlarms
 from babygun.worker.expiry import HeldExpiry, OwnExpiry
 from babygun.worker.return_paths import ReturnPaths
 from babygun.worker.signing import Signers
@@ -90,6 +91,7 @@ class Worker:
                 self._tls_reporting = TlsReporting(self.store, routes)
         self._link_keys = UnsubscribeKeys(self.store)
         self._return_paths = ReturnPaths(self.store, routes)
+        self._domain_alarms = DomainAlarms(self.store)
         self._delivery = Delivery(
             settings,
             routes,
@@ -99,6 +101,7 @@ class Worker:
             permits_of=self._sites.permits,
             replied=self._sites.replied,
             tls_session=self._tls_sessions(),
+            unauthenticated=self._domain_alarms.refused,
         )
         counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
@@ -189,6 +192,7 @@ class Worker:
             await cancel_all(*services, stopping)
             await asyncio.gather(*(part.close() for part in self._consumers))
             await self._delivery.close()
+            await self._domain_alarms.close()
             if self._sts is not None:
                 await self._sts.close()
             if self._tls_reporting is not None:

@@ -149,7 +149,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
             "the calls on suppressions",
             {"api.http", "api.access", "api.emails"},
         ),
-        "api.operations": ("the calls for operators", {"api.http", "api.access", "api.emails"}),
+        "api.operations": (
+            "the calls for operators",
+            {"api.http", "api.access", "api.emails", "api.domains"},
+        ),
         "api.live": (
             "what changes, as it changes",
             {"api.http", "api.access", "api.emails", "api.operations"},

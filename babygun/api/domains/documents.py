@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from babygun.api.access.fields import CLIENT_ID
+from babygun.email.domain_alarms import Cause, DomainAlarm, remedy
 from babygun.email.model import client_id_of
 from babygun.email.sending_domains import (
     DkimAlgorithm,
@@ -67,6 +68,40 @@ class SelectorDocument(msgspec.Struct, frozen=True):
     old_since: datetime | None
 
 
+class DomainAlarmDocument(msgspec.Struct, frozen=True):
+    """A mail server says that the domain's mail is not authenticated.
+
+    ``cause``: spf, dkim, dmarc (the domain has no policy), alignment (neither SPF nor DKIM speaks
+    for the domain in From), null_mx, unauthenticated (the server does not say more).
+    """
+
+    domain: Annotated[str, Meta(examples=[NAME])]
+    cause: Annotated[Cause, Meta(examples=["spf"])]
+    sentence: Annotated[
+        str,
+        Meta(
+            description="The remedy: it names the record to repair.",
+            examples=["SPF does not allow our address. Repair the spf record of example.com."],
+        ),
+    ]
+    site: Annotated[str, Meta(description="Who says so.", examples=["mx:google"])]
+    status_code: Annotated[int | None, Meta(examples=[421])]
+    enhanced_code: Annotated[str | None, Meta(examples=["4.7.27"])]
+    status_reason: Annotated[
+        str,
+        Meta(description="Its words. Show them as text.", examples=["SPF did not pass"]),
+    ]
+    since: _Moment
+    at: Annotated[
+        datetime,
+        Meta(
+            description="The last refusal. They are written once an hour. After a day without one"
+            " the alarm ends.",
+            examples=["2026-11-25T10:00:00.120000Z"],
+        ),
+    ]
+
+
 class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A sending domain.
 
@@ -77,6 +112,10 @@ class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(examples=[NAME])]
     status: Annotated[DomainStatus, Meta(examples=["pending"])]
     checked_at: Annotated[datetime | None, Meta(description="When DNS was asked last.")]
+    alarms: Annotated[
+        list[DomainAlarmDocument],
+        Meta(description="What mail servers say of its mail.", examples=[[]]),
+    ]
     records: Annotated[list[RecordDocument], Meta(description="For the domain's DNS zone.")]
     selectors: list[SelectorDocument]
     return_path: Annotated[
@@ -105,13 +144,18 @@ class DomainList(msgspec.Struct, frozen=True):
 
 
 def domain_document(
-    domain: SendingDomain, records: Sequence[DnsRecord], *, with_clients: bool
+    domain: SendingDomain,
+    records: Sequence[DnsRecord],
+    alarms: Sequence[DomainAlarm],
+    *,
+    with_clients: bool,
 ) -> DomainDocument:
     """``records``: those that the domain wants now, each as the last look found it."""
     return DomainDocument(
         name=domain.name,
         status=domain.status,
         checked_at=domain.verified.at if domain.verified else None,
+        alarms=[alarm_document(one) for one in alarms],
         records=[_record(one) for one in records],
         selectors=[
             SelectorDocument(
@@ -129,6 +173,20 @@ def domain_document(
         clients=[client_id_of(one) for one in domain.clients] if with_clients else None,
         created_at=domain.created_at,
         updated_at=domain.updated_at,
+    )
+
+
+def alarm_document(alarm: DomainAlarm) -> DomainAlarmDocument:
+    return DomainAlarmDocument(
+        alarm.domain,
+        alarm.cause,
+        remedy(alarm.cause, alarm.domain),
+        alarm.site,
+        alarm.code,
+        alarm.enhanced_code,
+        alarm.text,
+        alarm.since,
+        alarm.at,
     )
 
 

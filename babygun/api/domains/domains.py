@@ -17,7 +17,7 @@ from babygun.api.domains.requests import (
     checked_name,
     identities,
 )
-from babygun.api.http.context import STORE
+from babygun.api.http.context import DOMAIN_ALARMS, STORE
 from babygun.api.http.paging import LIMIT, limit_of
 from babygun.api.http.problem_types import CONFLICT, NO_SEALING_KEY, NOT_FOUND
 from babygun.api.http.responses import empty_answer, json_answer
@@ -202,4 +202,5 @@ async def delete_domain(request: web.Request) -> web.Response:
 
 def _document(request: web.Request, domain: SendingDomain) -> DomainDocument:
     records = request.app[VERIFIER].wanted(domain)
-    return domain_document(domain, records, with_clients=access_of(request).is_admin)
+    alarms = request.app[DOMAIN_ALARMS].of(domain.name)
+    return domain_document(domain, records, alarms, with_clients=access_of(request).is_admin)

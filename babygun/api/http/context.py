@@ -12,6 +12,7 @@ from aiohttp import web
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.domains.alarms import KnownAlarms
 from babygun.store.sites.known import KnownSites
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,6 +33,7 @@ class Process:
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
 SITES = web.AppKey("sites", KnownSites)
+DOMAIN_ALARMS = web.AppKey("domain alarms", KnownAlarms)
 PROCESS = web.AppKey("process", Process)
 
 

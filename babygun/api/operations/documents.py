@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from babygun.api.domains.documents import DomainAlarmDocument
 from babygun.api.emails.site_states import HeldSite
 from babygun.store.records import ApiProcess, Worker
 
@@ -173,6 +174,14 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     held: Annotated[
         list[HeldSite],
         Meta(description="At most 100. None of their mail is sent.", examples=[[]]),
+    ]
+    domain_alarms: Annotated[
+        list[DomainAlarmDocument],
+        Meta(
+            description="At most 100: sending domains whose mail servers refuse as not"
+            " authenticated.",
+            examples=[[]],
+        ),
     ]
     in_flight: Annotated[
         int | None, Meta(description="Jobs that some worker has claimed.", examples=[12])

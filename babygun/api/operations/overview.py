@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 import msgspec
 from aiohttp import web
 
+from babygun.api.domains.documents import alarm_document
 from babygun.api.emails.site_states import held_site
-from babygun.api.http.context import SITES
+from babygun.api.http.context import DOMAIN_ALARMS, SITES
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import Answer, Routes
 from babygun.api.operations.documents import (
@@ -42,7 +43,7 @@ PATIENCE = (
     0.8  # s, that a call waits for etcd; then it shows the last reading, or that there is none
 )
 _SHARE = 10  # a reading serves ten times as long as it took: a full store is asked more rarely
-MOST_HELD = 100  # held sites that are shown
+MOST_SHOWN = 100  # held sites, and domain alarms
 _TOO_OLD = 5.0  # s without an answer, after which the last reading is not shown any more
 
 
@@ -87,7 +88,8 @@ async def live_state(app: web.Application) -> Live:
             held_site(held.hold)
             for _, held in sorted(app[SITES].holds.by_name.items())
             if not held.hold.sender
-        ][:MOST_HELD],
+        ][:MOST_SHOWN],
+        domain_alarms=[alarm_document(one) for one in app[DOMAIN_ALARMS].all()[:MOST_SHOWN]],
         in_flight=depth.owned if depth is not None else None,
         workers=[
             seen_worker(last.process, last.age) for _, last in sorted(processes.workers.items())

@@ -71,6 +71,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "suppressions": "readwrite",
         "domains": "readwrite",
         "dkim_keys": "readwrite",
+        "domain_alarms": "readwrite",  # they go with their domain
         "tls_policies": "read",
         "tls_reports": "read",
         "cluster": "readwrite",
@@ -102,6 +103,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "unsubscribe_keys": "readwrite",  # a key that is gone when a link is made
         "domains": "readwrite",  # the daily look into DNS, and what is left of a deleted client
         "dkim_keys": "readwrite",  # … which delete keys; all workers sign with them
+        "domain_alarms": "readwrite",
         "tls_policies": "readwrite",
         "tls_reports": "readwrite",
         "return_path_keys": "readwrite",  # the first worker that needs one makes it
@@ -150,6 +152,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "removals": "read",
         "suppressions": "read",
         "domains": "read",
+        "domain_alarms": "read",
         "tls_policies": "read",
         "tls_reports": "read",
         "cluster": "read",

@@ -142,16 +142,16 @@ async def checked(
 
 
 async def delete_domain(store: Store, name: str, *, holder: str | None = None) -> bool:
-    """Deletes a domain and its keys. False: there is none.
+    """Deletes a domain, its keys and its alarms. False: there is none.
 
     ``holder``: the identity of the client that wants it, which must be its only one. Raises
     Conflict, EtcdError.
     """
-    key, keys = store.keys.domain(name), store.keys.domain_dkim_keys(name)
+    key, ranges = store.keys.domain(name), store.keys.domain_ranges(name)
     while (found := await _read(store, name)) is not None:
         if holder is not None and found.domain.clients != (holder,):
             raise Conflict("other clients hold this domain, too: an operator can delete it")
-        gone = [delete(key), delete_range(keys, range_end(keys))]
+        gone = [delete(key), *(delete_range(one, range_end(one)) for one in ranges)]
         result = await store.client.txn(Txn([modified_at(key, found.revision)], gone))
         if result.succeeded:
             store.domains.forget(name, result.revision)

@@ -1,8 +1,8 @@
 """Deletes what is left of a deleted client or webhook: page by page, and after a crash too.
 
 A sending domain of a deleted client stays with the other clients that hold it; one that nobody else
-holds goes, with its DKIM keys. A client gets no domain without a compare on its key, so a deleted
-one gets none.
+holds goes, with its DKIM keys and its alarms. A client gets no domain without a compare on its key,
+so a deleted one gets none.
 
 The transaction that deletes a client or a webhook also deletes what new keys depend on: its list of
 webhooks, their secrets and owners. So nothing new comes. It leaves a key ``removals/<name>``, which
@@ -150,10 +150,6 @@ async def _give_up_domains(store: Store, client_id: str) -> bool:
 
 def _given_up(keys: Keys, kv: KeyValue, domain: SendingDomain, client_id: str) -> Txn:
     rest = without_client(domain, client_id, utc_now())
-    dkim_keys = keys.domain_dkim_keys(domain.name)
-    ops = (
-        [put(kv.key, codec.encode_state(rest))]
-        if rest
-        else [delete(kv.key), delete_range(dkim_keys, range_end(dkim_keys))]
-    )
+    gone = (delete_range(one, range_end(one)) for one in keys.domain_ranges(domain.name))
+    ops = [put(kv.key, codec.encode_state(rest))] if rest else [delete(kv.key), *gone]
     return Txn([modified_at(kv.key, kv.mod_revision)], ops)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.domains.alarms import raise_alarm
 from babygun.store.domains.change import share_domain
 from tests.api.domains.calls import NAME, Holder
 from tests.store.domains.steps import sealing
@@ -149,3 +151,18 @@ async def test_email_from_a_domain_that_is_not_held_is_refused_until_it_is(
     made = await api.call("POST", "/domains", token=token, json={"name": NAME})
     assert made.status == 201
     await api.accepted(token)
+
+
+async def test_alarm_is_shown_with_its_remedy_to_those_who_hold_the_domain(
+    shop: Holder, admin: Holder, store: Store
+) -> None:
+    assert (await shop.domain())["alarms"] == []
+    reply = {"site": "mx:google", "code": 421, "enhanced_code": "4.7.27", "text": "SPF failed"}
+    await raise_alarm(store, NAME, "spf", **reply)
+    async with asyncio.timeout(20):  # the API follows etcd
+        while not (alarms := (await shop.call("GET", f"/domains/{NAME}")).json["alarms"]):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    [alarm] = alarms
+    assert (alarm["cause"], alarm["site"], alarm["status_code"]) == ("spf", "mx:google", 421)
+    assert NAME in alarm["sentence"] and "doctor domain" in alarm["sentence"]
+    assert (await admin.call("GET", "/overview")).json["domain_alarms"] == [alarm]
