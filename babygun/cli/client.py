@@ -1,4 +1,4 @@
-"""``babygun client create|list|delete``: API clients, for operators.
+"""``babygun client create|list|show|change|rotate|delete``: API clients, for operators.
 
 It uses etcd and not the API, since it makes the first credentials.
 """
@@ -7,14 +7,32 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
 
 from babygun.cli.local import hint_to_start_etcd, load_settings
-from babygun.cli.output import table
+from babygun.cli.output import count_of, duration, printable, table
 from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.access.clients import client_problems, create_client, delete_client, list_clients
+from babygun.store.access.client_rules import MAX_WEIGHT, client_problems
+from babygun.store.access.clients import (
+    GRACE,
+    MAX_GRACE,
+    change_client,
+    create_client,
+    delete_client,
+    get_client,
+    list_clients,
+    rotate_secret,
+)
+from babygun.store.access.usage import get_usage
 from babygun.store.records import SCOPES, USUAL_SCOPES, Client
+
+_NO_LIMIT = "none"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,27 +43,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     create.add_argument("name", help="for people, e.g. the application's name")
     create.add_argument("--id", help="its id (default: a random one)")
     create.add_argument(
-        "--scope",
-        action="append",
-        choices=SCOPES,
-        help=f"a right; repeat for several (default: {', '.join(USUAL_SCOPES)})",
+        "--force", action="store_true", help="although another client has this name"
     )
-    create.add_argument(
+    _add_fields(create, scopes=f"default: {', '.join(USUAL_SCOPES)}")
+    actions.add_parser("list", help="list the clients")
+    _action(actions, "show", "show one, and what it has used today")
+    change = _action(actions, "change", "change one; what is left out stays as it is")
+    change.add_argument("--name", help="for people, e.g. the application's name")
+    _add_fields(change, scopes="these take the place of all that it has")
+    rotate = _action(actions, "rotate", "give one a new secret, which can't be printed again")
+    rotate.add_argument(
+        "--grace",
+        type=duration,
+        default=float(GRACE),
+        help="how long the present secret works, too: 0 to 30d (default: 1d)",
+    )
+    rotate.add_argument(
+        "--end-tokens",
+        action="store_true",
+        help="end all tokens that it has, as after a leak (then also --grace 0)",
+    )
+    _action(actions, "delete", "delete one; its tokens end at once, its e-mails stay")
+
+
+def _action(actions: Any, name: str, help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=help)
+    parser.add_argument("id", help="its id: babygun client list")
+    return parser
+
+
+def _add_fields(parser: argparse.ArgumentParser, *, scopes: str) -> None:
+    parser.add_argument(
+        "--scope", action="append", choices=SCOPES, help=f"a right; repeat for several ({scopes})"
+    )
+    parser.add_argument(
         "--rate",
-        type=float,
-        help="e-mails per second that each API process accepts (default: no limit)",
+        type=_limit(float),
+        help="e-mails a second that all API processes together accept, or none for no limit",
     )
-    create.add_argument(
+    parser.add_argument(
+        "--recipients-per-day",
+        type=_limit(int),
+        metavar="RECIPIENTS",
+        help="recipients of the e-mails that are accepted on one day (UTC), or none for no limit",
+    )
+    parser.add_argument(
         "--weight",
         type=int,
-        default=1,
-        help="its share of a worker's sends beside other clients: 1 to 100 (default: 1)",
+        help=f"its share of a worker's sends beside other clients: 1 to {MAX_WEIGHT} (first: 1)",
     )
-    actions.add_parser("list", help="list the clients")
-    delete = actions.add_parser(
-        "delete", help="delete a client; its tokens end at once, its e-mails stay"
-    )
-    delete.add_argument("id")
+
+
+def _limit(kind: type[int] | type[float]) -> Any:
+    def parse(text: str) -> int | float | str:
+        return text if text == _NO_LIMIT else kind(text)
+
+    parse.__name__ = "number"  # in argparse's message
+    return parse
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,29 +113,106 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
     async with Store(loaded) as store:
-        if arguments.action == "create":
-            for _, fault in client_problems(
-                arguments.name, arguments.id, arguments.rate, arguments.weight
-            ):
-                raise SettingsError(fault)
-            scopes = tuple(dict.fromkeys(arguments.scope or USUAL_SCOPES))
-            client, secret = await create_client(
-                store,
-                name=arguments.name.strip(),
-                scopes=scopes,
-                rate=arguments.rate,
-                weight=arguments.weight,
-                client_id=arguments.id,
-            )
-            print(f"client_id      {client.id}\nclient_secret  {secret}")
-        elif arguments.action == "list":
-            print(_table(await list_clients(store)))
-        elif not await delete_client(store, arguments.id):
-            raise NotFound(f"there is no client {arguments.id!r}")
+        match arguments.action:
+            case "create":
+                await _create(store, arguments)
+            case "list":
+                print(_table(await list_clients(store)))
+            case "show":
+                await _show(store, arguments.id)
+            case "change":
+                await _change(store, arguments)
+            case "rotate":
+                await _rotate(store, arguments)
+            case "delete":
+                await _delete(store, arguments.id)
     return 0
 
 
-def _table(clients: list[Client]) -> str:
+def _given(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of a client that the command line gives. Raises SettingsError."""
+    given: dict[str, Any] = {
+        field: None if value == _NO_LIMIT else value
+        for field in ("name", "rate", "recipients_per_day", "weight")
+        if (value := getattr(arguments, field)) is not None
+    }
+    client_id = arguments.id if arguments.action == "create" else None
+    for _, fault in client_problems(client_id=client_id, **given):
+        raise SettingsError(fault)
+    if "name" in given:
+        given["name"] = given["name"].strip()
+    if arguments.scope:
+        given["scopes"] = tuple(dict.fromkeys(arguments.scope))
+    return given
+
+
+async def _create(store: Store, arguments: argparse.Namespace) -> None:
+    given = {"scopes": USUAL_SCOPES, **_given(arguments)}
+    same = [one.id for one in await list_clients(store) if one.name == given["name"]]
+    if same and not arguments.force:
+        raise SettingsError(
+            f"there is a client named {given['name']!r} already ({', '.join(same)}): give another"
+            " name, or --force to create a second one of this name;"
+            f" for a new secret: babygun client rotate {same[0]}"
+        )
+    client, secret = await create_client(store, client_id=arguments.id, **given)
+    print(f"client_id      {client.id}\nclient_secret  {secret}")
+
+
+async def _show(store: Store, client_id: str) -> None:
+    client = await get_client(store, client_id)
+    if client is None:
+        raise NotFound(f"there is no client {client_id!r}")
+    usage = await get_usage(store, client.identity)
+    today = usage.recipients if usage and usage.day == utc_now().date() else 0
+    per_day = client.recipients_per_day
+    rows = [
+        ("name", client.name),
+        ("scopes", ", ".join(client.scopes)),
+        ("rate", _rate(client) if client.rate else "no limit"),
+        ("recipients per day", f"{per_day:,}" if per_day else "no limit"),
+        ("recipients today", f"{today:,}"),
+        ("weight", str(client.weight)),
+        ("created", f"{client.created_at:%Y-%m-%d %H:%M}"),
+    ]
+    if client.previous and client.previous.until > utc_now():
+        rows.append(("previous secret works until", f"{client.previous.until:%Y-%m-%d %H:%M} UTC"))
+    print(table(("CLIENT", client.id), rows))
+
+
+async def _change(store: Store, arguments: argparse.Namespace) -> None:
+    given = _given(arguments)
+    if not given:
+        raise SettingsError("say what to change: --name, --scope, --rate, …")
+    client = await change_client(store, arguments.id, lambda before: replace(before, **given))
+    print(_table([client]))
+
+
+async def _rotate(store: Store, arguments: argparse.Namespace) -> None:
+    if not 0 <= arguments.grace <= MAX_GRACE:
+        raise SettingsError("the grace must be from 0 to 30d")
+    client, secret = await rotate_secret(
+        store, arguments.id, grace=arguments.grace, end_tokens=arguments.end_tokens
+    )
+    print(f"client_id      {client.id}\nclient_secret  {secret}")
+    if client.previous:
+        print(f"the secret before works until {client.previous.until:%Y-%m-%d %H:%M} UTC")
+    if arguments.end_tokens:
+        print("all its tokens are ended")
+
+
+async def _delete(store: Store, client_id: str) -> None:
+    deleted = await delete_client(store, client_id)
+    if deleted is None:
+        raise NotFound(f"there is no client {client_id!r}")
+    print(
+        f"deleted client {client_id} ({printable(deleted.name)}) and"
+        f" {count_of(deleted.webhooks, 'webhook')}. Its tokens are refused from now on."
+        " Its suppressions go, and domains that only it held. Its e-mails stay"
+    )
+
+
+def _table(clients: Sequence[Client]) -> str:
     if not clients:
         return "no clients yet: babygun client create NAME"
     rows = [
@@ -89,10 +220,15 @@ def _table(clients: list[Client]) -> str:
             client.id,
             client.name,
             ",".join(client.scopes),
-            f"{client.rate:g}/s" if client.rate else "-",
+            _rate(client),
+            str(client.recipients_per_day or "-"),
             str(client.weight),
             f"{client.created_at:%Y-%m-%d %H:%M}",
         )
         for client in clients
     ]
-    return table(("ID", "NAME", "SCOPES", "RATE", "WEIGHT", "CREATED"), rows)
+    return table(("ID", "NAME", "SCOPES", "RATE", "PER DAY", "WEIGHT", "CREATED"), rows)
+
+
+def _rate(client: Client) -> str:
+    return f"{client.rate:g}/s" if client.rate else "-"

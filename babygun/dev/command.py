@@ -24,11 +24,13 @@ from babygun.dev.installation import Installation
 from babygun.dev.options import Options, RelayAddress
 from babygun.dev.report import SentenceLog
 from babygun.dev.terminal import Terminal
+from babygun.runtime.clock import utc_now
 from babygun.runtime.processes.programs import Programs
 from babygun.runtime.processes.supervisor import Supervisor
 from babygun.runtime.settings import Settings
 from babygun.store import Store
-from babygun.store.access.clients import create_client, delete_client, get_client, verify_secret
+from babygun.store.access.client_secrets import verify_secret
+from babygun.store.access.clients import create_client, delete_client, get_client
 from babygun.store.records import SCOPES
 
 ROLES = ("etcd", "api", "worker", "bounced", "mailbox")
@@ -90,7 +92,7 @@ class _Run:
         """Makes the API client of client.json in etcd, unless etcd has it already."""
         client_id, secret = self._installation.client_id, self._installation.client_secret
         client = await get_client(store, client_id)
-        if client and not verify_secret(client, secret):
+        if client and not verify_secret(client, secret, utc_now()):
             await delete_client(store, client_id)
             client = None
         if not client:

@@ -167,8 +167,15 @@ EVENTS = [
     ),
     Event("aiohttp failed", "error", "error", "A fault in the HTTP library, after an answer."),
     Event("bulk change", "info", "path ids changed", "A call changed several e-mails."),
+    Event("client changed", "info", "client fields", "These fields of an API client are changed."),
     Event("client created", "info", "client scopes", "There is a new API client."),
     Event("client deleted", "info", "client", "An API client was deleted; its tokens are void."),
+    Event(
+        "client secret changed",
+        "info",
+        "client tokens_ended",
+        "An API client has a new secret. tokens_ended: its tokens are void, too.",
+    ),
     Event("domain created", "info", "client domain", "There is a new sending domain."),
     Event(
         "domain keys rotated",

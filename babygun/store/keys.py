@@ -58,6 +58,7 @@ class Keys:
         self.workers = p + b"workers/"
         self.apis = p + b"apis/"
         self.clients = p + b"clients/"
+        self.client_usages = p + b"client-usage/"
         self.signing_keys = p + b"signing-keys/"
         self.unsubscribe_keys = p + b"unsubscribe-keys/"
         self.return_path_keys = p + b"return-path-keys/"
@@ -183,6 +184,9 @@ class Keys:
 
     def client(self, client_id: str) -> bytes:
         return self.clients + client_id.encode()
+
+    def client_usage(self, identity: str) -> bytes:
+        return self.client_usages + identity.encode()
 
     def signing_key(self, kid: str) -> bytes:
         return self.signing_keys + kid.encode()

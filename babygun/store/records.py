@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal, get_args
 
 import msgspec
@@ -161,15 +161,23 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 USUAL_SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "webhooks", "suppressions")
 
 
+class PreviousSecret(msgspec.Struct, frozen=True, gc=False):
+    """The secret that a client had before the present one. It is taken until its end."""
+
+    secret_hash: str
+    until: datetime
+
+
 class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """``clients/<client-id>``: an application that may use the API.
 
     ``secret_hash``: ``sha256:<salt hex>:<digest hex>``. The secret itself is never stored. It has
-    256 random bits, so it needs no slow hash. ``rate``: e-mails a second that each API process
-    accepts from it; None for no limit. ``weight``: jobs that workers start of it in a row, where
-    several clients have jobs that wait for the same site. ``serial``: random, made with the client.
-    Tokens and e-mails name it, so a client that is made again under the same id has neither. It is
-    empty for clients of earlier versions.
+    256 random bits, so it needs no slow hash. ``rate``: e-mails a second that all API processes
+    together accept from it; None for no limit. ``serial``: random, made with the client. Tokens and
+    e-mails name it, so a client that is made again under the same id has neither. It is empty for
+    clients of earlier versions. ``weight``: jobs that workers start of it in a row, where several
+    clients have jobs that wait for the same site. ``recipients_per_day``: of the e-mails accepted
+    on one day (UTC); None for no limit. ``series``: tokens of an earlier series are refused.
     """
 
     id: str
@@ -180,6 +188,9 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     rate: float | None = None
     serial: str = ""
     weight: int = 1
+    recipients_per_day: int | None = None
+    previous: PreviousSecret | None = None
+    series: int = 0
 
     @property
     def identity(self) -> str:
@@ -187,12 +198,28 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         return f"{self.id}:{self.serial}" if self.serial else self.id
 
 
+class ClientUsage(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """``client-usage/<client-id>:<serial>``: what counts towards a client's limits.
+
+    ``recipients``: on ``day`` (UTC). With a limit, API processes count blocks of them in advance.
+    ``full_at``: when the bucket of the client's rate is full again, in Unix time.
+    """
+
+    day: date
+    recipients: int = 0
+    full_at: float = 0.0
+
+
 class SigningKey(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """``signing-keys/<kid>``: the newest one signs, all verify."""
+    """``signing-keys/<kid>``: the newest one signs, all verify.
+
+    ``token_ttl``: seconds that the tokens which it signed are valid at the longest.
+    """
 
     kid: str
     secret: bytes  # 32 random bytes (base64 in JSON), for HS256
     created_at: datetime
+    token_ttl: float = 0.0
 
 
 class SealedKey(msgspec.Struct, frozen=True, gc=False):

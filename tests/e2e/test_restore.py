@@ -14,7 +14,8 @@ import pytest
 
 from babygun.dev.etcd.binary import find_etcd
 from babygun.pki.sealing import new_key
-from babygun.store.access.clients import create_client, ensure_signing_key
+from babygun.store.access.clients import create_client
+from babygun.store.access.tokens import ensure_signing_key
 from babygun.store.domains.dkim_keys import read_private_key
 from babygun.store.keys import range_end
 from babygun.store.records import SCOPES

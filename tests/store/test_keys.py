@@ -36,6 +36,7 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
         (KEYS.worker("host-1"), "/babygun/workers/host-1"),
         (KEYS.api("host-2"), "/babygun/apis/host-2"),
         (KEYS.client("app"), "/babygun/clients/app"),
+        (KEYS.client_usage("app:0a1b"), "/babygun/client-usage/app:0a1b"),
         (KEYS.signing_key("k1"), "/babygun/signing-keys/k1"),
         (KEYS.revoked("t1"), "/babygun/revoked/t1"),
         (KEYS.idempotency("app", "a/b c"), "/babygun/idempotency/app/a%2Fb%20c"),

@@ -26,9 +26,13 @@ from babygun.api.http.problem_types import (
     NOT_READY,
 )
 from babygun.api.http.problems import Problem
+from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import Store
 from babygun.store.access import clients as client_store
+from babygun.store.access import tokens as token_store
+from babygun.store.access.client_rules import is_client_id
+from babygun.store.access.client_secrets import verify_secret
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.records import SCOPES, Client, Scope
 
@@ -71,6 +75,7 @@ class _Claims(msgspec.Struct, frozen=True):
     exp: Annotated[int, msgspec.Meta(ge=0, le=_LATEST)]
     scope: str = ""
     serial: str = ""
+    series: int = 0
 
 
 class Authenticator:
@@ -108,6 +113,7 @@ class Authenticator:
             alive
             and client is not None
             and client.serial == access.client.serial
+            and client.series == access.client.series
             and (scope in client.scopes or "admin" in client.scopes)
             and access.is_admin <= ("admin" in client.scopes)
         )
@@ -127,6 +133,7 @@ class Authenticator:
             "sub": client.id,
             "client_id": client.id,
             "serial": client.serial,
+            "series": client.series,
             "iat": now,
             "exp": expires,
             "jti": jti,
@@ -139,9 +146,7 @@ class Authenticator:
 
     async def revoke(self, access: Access) -> None:
         """The token is refused here from now on, and everywhere within a second."""
-        await client_store.revoke_token(
-            self._store, access.jti, access.issued_at, access.expires_at
-        )
+        await token_store.revoke_token(self._store, access.jti, access.issued_at, access.expires_at)
         self._known_clients.revoked[access.jti] = None
         self._forget()
 
@@ -156,10 +161,10 @@ class Authenticator:
         """
         self._check_ready()
         client = self._known_clients.clients.get(client_id)
-        if not client_store.verify_secret(client, secret):
+        if not verify_secret(client, secret, now := utc_now()):
             self._limits.check_refused(address, client_id)
             client = await self._read(client_id) if self._limits.may_read_etcd() else None
-            if not client_store.verify_secret(client, secret):
+            if not verify_secret(client, secret, now):
                 self._limits.refused(address, client_id)
                 raise Problem(
                     INVALID_CREDENTIALS,
@@ -171,7 +176,7 @@ class Authenticator:
 
     async def _read(self, client_id: str) -> Client | None:
         """The client as etcd has it now."""
-        if not client_store.is_client_id(client_id):
+        if not is_client_id(client_id):
             return None
         return await client_store.get_client(self._store, client_id)
 
@@ -201,6 +206,8 @@ class Authenticator:
             raise invalid_token("The token has been revoked.")
         if client is None or client.serial != claims.serial:
             raise invalid_token("The token's client does not exist any more.")
+        if claims.series != client.series:
+            raise invalid_token("All tokens of this client were ended: get a new one.")
         granted = set(claims.scope.split()) & set(client.scopes)
         scopes = tuple(s for s in SCOPES if s in granted)
         return Access(client, scopes, claims.jti, _at(claims.iat), _at(claims.exp))

@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from babygun.errors import EtcdError
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
-from babygun.store.access.clients import ensure_signing_key
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.access.tokens import ensure_signing_key
 
 log = get_logger("api")
 

@@ -14,7 +14,8 @@ from babygun.api.http.json_body import JsonBody
 from babygun.email.sending_domains import MOST_CLIENTS, DkimAlgorithm, sending_domain_name
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.store import Store
-from babygun.store.access.clients import get_client, is_client_id
+from babygun.store.access.client_rules import is_client_id
+from babygun.store.access.clients import get_client
 
 _Clients = Annotated[
     list[str], Meta(min_length=1, max_length=MOST_CLIENTS, description="Clients, by id.")

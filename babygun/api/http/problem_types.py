@@ -132,6 +132,12 @@ TOO_MANY_REQUESTS = ProblemType(
     "A rate is used up",
     "The client may send 50 e-mails a second.",
 )
+DAILY_LIMIT = ProblemType(
+    "daily-limit",
+    429,
+    "The client's daily limit has too little left",
+    "The client may send to 10,000 recipients a day (UTC), of which 3 remain. This call has 5.",
+)
 HEADERS_TOO_LARGE = ProblemType(
     "headers-too-large",
     431,

@@ -1,67 +1,34 @@
-"""API clients, the keys that sign their tokens, and revoked tokens."""
+"""API clients: made, read, changed, deleted."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import math
-import os
-import re
-from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import TypeGuard
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from msgspec import Struct
 
 from babygun.email.model import client_id_of
 from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
-from babygun.etcd import (
-    Compare,
-    KeyValue,
-    Txn,
-    absent,
-    created_at,
-    delete,
-    get,
-    modified_at,
-    put,
-    range_absent,
-)
+from babygun.etcd import Compare, KeyValue, Txn, absent, created_at, delete, get, modified_at, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
+from babygun.store.access.client_secrets import hash_of, new_secret, rotated
 from babygun.store.keys import range_end
-from babygun.store.records import Client, Scope, SigningKey
+from babygun.store.records import Client, Scope
 from babygun.store.store import Store
 from babygun.store.upkeep import removal
 from babygun.store.webhooks.known import known_of
 
-MAX_NAME = 200
-MAX_WEIGHT = 100
-_CLOCKS_DIFFER = 3600  # s, at most
-_NO_SECRET = f"sha256:{bytes(16).hex()}:{bytes(32).hex()}"  # the form of a Client.secret_hash
-_client_id = re.compile(r"[A-Za-z0-9._-]{1,64}").fullmatch
+# s, for which a client's secret is taken after a new one was made.
+GRACE, MAX_GRACE = 86_400, 30 * 86_400
 
 
-def is_client_id(text: str) -> bool:
-    """Whether ``text`` has the form of a client's id."""
-    return _client_id(text) is not None
+class Deleted(Struct, frozen=True):
+    """A client that was deleted, and how many webhooks went with it."""
 
-
-def client_problems(
-    name: str, client_id: str | None, rate: float | None, weight: int = 1
-) -> Iterator[tuple[str, str]]:
-    """What is wrong with a client to be made: the field, and a sentence."""
-    if not 1 <= len(name.strip()) <= MAX_NAME or not name.isprintable():
-        yield (
-            "name",
-            f"a client's name has 1 to {MAX_NAME} characters, without line breaks:"
-            " say what it is for",
-        )
-    if client_id is not None and not is_client_id(client_id):
-        yield "id", "a client's id has 1 to 64 letters, digits, dots, hyphens and underscores"
-    if rate is not None and not 0 < rate < math.inf:
-        yield "rate", "the rate must be above 0"
-    if not 1 <= weight <= MAX_WEIGHT:
-        yield "weight", f"the weight must be a whole number from 1 to {MAX_WEIGHT}"
+    name: str
+    webhooks: int
 
 
 async def create_client(
@@ -71,6 +38,7 @@ async def create_client(
     scopes: Sequence[Scope],
     rate: float | None = None,
     weight: int = 1,
+    recipients_per_day: int | None = None,
     client_id: str | None = None,
     secret: str | None = None,
 ) -> tuple[Client, str]:
@@ -78,17 +46,17 @@ async def create_client(
 
     Raises Conflict where the id is taken.
     """
-    secret = secret or new_token(32)
-    salt = os.urandom(16)
+    secret = secret or new_secret()
     client = Client(
         client_id or new_token(8),
         name,
         tuple(scopes),
-        f"sha256:{salt.hex()}:{_digest(salt, secret)}",
+        hash_of(secret),
         utc_now(),
         rate,
         new_token(6),
         weight,
+        recipients_per_day,
     )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)
@@ -128,32 +96,78 @@ async def is_there(store: Store, identity: str) -> Compare:
     return created_at(key, found.create_revision)
 
 
-async def delete_client(store: Store, client_id: str) -> bool:
+async def change_client(store: Store, client_id: str, change: Callable[[Client], Client]) -> Client:
+    """Changes a client, and returns it as it is then. Other changes at the same time are kept.
+
+    ``change`` may be called several times, also with what it made. Raises NotFound, EtcdError and
+    what ``change`` raises.
+    """
+    key = store.keys.client(client_id)
+    unknown: OutcomeUnknown | None = None
+    while True:
+        try:
+            found = await store.client.get(key)
+            if found is None:
+                raise NotFound(f"there is no client {client_id!r}")
+            before = codec.decode_state(found.value, Client)
+            after = change(before)
+            same = modified_at(key, found.mod_revision)
+            write = Txn([same], [put(key, codec.encode_state(after))])
+            if after == before or (await store.client.txn(write)).succeeded:
+                return after
+        except OutcomeUnknown as error:
+            unknown = error
+        except EtcdUnavailable as error:
+            raise unknown or error from None
+
+
+async def rotate_secret(
+    store: Store, client_id: str, *, grace: float = GRACE, end_tokens: bool = False
+) -> tuple[Client, str]:
+    """Gives a client a new secret; returns both. The secret is not stored.
+
+    ``grace``: seconds for which the present one is taken, too. ``end_tokens``: the tokens that the
+    client has are refused from now on. Raises NotFound, EtcdError.
+    """
+    secret = new_secret()
+    secret_hash = hash_of(secret)
+    until = utc_now() + timedelta(seconds=grace) if grace else None
+    client = await change_client(
+        store,
+        client_id,
+        lambda client: rotated(client, secret_hash, until, end_tokens=end_tokens),
+    )
+    return client, secret
+
+
+async def delete_client(store: Store, client_id: str) -> Deleted | None:
     """Deletes a client, with its webhooks and suppressions, and the domains that only it holds.
 
     Its tokens are refused within a second; its e-mails stay. A client that is made later under the
-    same id has nothing of it. False: there was none.
+    same id has nothing of it. None: there was none.
     """
     key = store.keys.client(client_id)
     found = await store.client.get(key)
-    found_at = found.create_revision if found else 0
+    deleted, found_at = None, found.create_revision if found else 0
     while found is not None and found.create_revision == found_at:  # later it is another client
         identity = _identity(found, client_id)
         known = known_of(await store.client.get(store.keys.client_webhooks(identity)))
         webhooks = [webhook.id for webhook in known.webhooks.webhooks] if known.webhooks else []
+        deleted = Deleted(_name(found), len(webhooks))
         name, ops = removal.of_client(store.keys, identity, webhooks, utc_now())
         compares = [
             modified_at(key, found.mod_revision),
             store.webhooks.compare(identity, known),
         ]
+        gone = [delete(key), delete(store.keys.client_usage(identity)), *ops]
         try:
-            if (await store.client.txn(Txn(compares, [delete(key), *ops]))).succeeded:
+            if (await store.client.txn(Txn(compares, gone))).succeeded:
                 await removal.begin(store, name)
-                return True
+                return deleted
         except OutcomeUnknown:
             pass
         found = await store.client.get(key)
-    return found_at > 0
+    return deleted
 
 
 def _identity(found: KeyValue, client_id: str) -> str:
@@ -164,37 +178,8 @@ def _identity(found: KeyValue, client_id: str) -> str:
         return client_id
 
 
-def verify_secret(client: Client | None, secret: str) -> TypeGuard[Client]:
-    """Whether this is the client's secret: never, where there is no client.
-
-    It takes the same time in all cases.
-    """
-    _, salt, digest = (client.secret_hash if client else _NO_SECRET).split(":")
-    same = hmac.compare_digest(digest, _digest(bytes.fromhex(salt), secret))
-    return same and client is not None
-
-
-def _digest(salt: bytes, secret: str) -> str:
-    return hashlib.sha256(salt + secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-async def ensure_signing_key(store: Store) -> None:
-    """Makes the first signing key, unless there is one.
-
-    Any number of API processes may do this at the same time.
-    """
-    key = SigningKey(new_token(4), os.urandom(32), utc_now())
-    first = range_absent(store.keys.signing_keys, range_end(store.keys.signing_keys))
-    await store.client.txn(
-        Txn([first], [put(store.keys.signing_key(key.kid), codec.encode_state(key))])
-    )
-
-
-async def revoke_token(store: Store, jti: str, issued_at: datetime, expires_at: datetime) -> None:
-    """Refuses a token from now on; its key goes after the token's own end.
-
-    No clock is asked: with one that is ahead, the key would go while others still take the token.
-    """
-    whole = math.ceil((expires_at - issued_at).total_seconds())
-    lease = await store.client.grant(whole + _CLOCKS_DIFFER)
-    await store.client.put(store.keys.revoked(jti), b"", lease)
+def _name(found: KeyValue) -> str:
+    try:
+        return codec.decode_state(found.value, Client).name
+    except ValueError:
+        return ""

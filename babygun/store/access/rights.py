@@ -51,7 +51,8 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "workers": "read",
         "apis": "readwrite",
         "clients": "readwrite",  # a client with the scope admin makes and deletes them
-        "signing_keys": "readwrite",  # the first process makes the first key
+        "client_usages": "readwrite",
+        "signing_keys": "readwrite",  # API processes make them, and delete old ones
         "unsubscribe_keys": "readwrite",  # … and the first e-mail that needs one
         "revocations": "readwrite",
         "idempotencies": "readwrite",
@@ -136,6 +137,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "failures": "read",
         "workers": "read",
         "apis": "read",
+        "client_usages": "read",
         "revocations": "read",
         "retentions": "read",
         "holds": "read",

@@ -14,8 +14,9 @@ from babygun.api.access.authenticator import Authenticator
 from babygun.api.access.signing_key import until_tokens_work
 from babygun.api.http.problems import Problem
 from babygun.store import Store
-from babygun.store.access.clients import create_client, ensure_signing_key
+from babygun.store.access.clients import create_client
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.access.tokens import ensure_signing_key
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from babygun.api.access import sign_in_limits
 from babygun.api.access.sign_in_limits import SignInLimits
 from babygun.errors import RateExceeded
 from babygun.store import Store
+from babygun.store.access import client_secrets
 from babygun.store.access import clients as client_store
 from babygun.store.access.clients import create_client
 from babygun.store.records import Client
@@ -80,7 +81,7 @@ async def test_wrong_secret_and_unknown_id_cost_the_same(
     start_api: StartApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work: list[str] = []
-    read, digest = client_store.get_client, client_store._digest
+    read, digest = client_store.get_client, client_secrets._digest
 
     async def counted_read(store: Store, client_id: str) -> Client | None:
         work.append("read")
@@ -93,13 +94,13 @@ async def test_wrong_secret_and_unknown_id_cost_the_same(
     client, _ = await create_client(store, name="test", scopes=("emails:read",))
     api = await start_api()
     monkeypatch.setattr(client_store, "get_client", counted_read)
-    monkeypatch.setattr(client_store, "_digest", counted_digest)
+    monkeypatch.setattr(client_secrets, "_digest", counted_digest)
     costs = []
     for client_id in (client.id, "nobody"):
         work.clear()
         (await ask(api, "/tokens", client_id, "x")).problem(401, "invalid-credentials")
         costs.append(tuple(work))
-    assert costs == [("hash", "read", "hash")] * 2
+    assert costs == [("hash", "hash", "read", "hash", "hash")] * 2
 
 
 async def test_client_made_this_moment_gets_a_token_from_every_process(

@@ -6,13 +6,9 @@ import asyncio
 from datetime import timedelta
 
 from babygun.runtime.clock import utc_now
-from babygun.store.access.clients import (
-    create_client,
-    delete_client,
-    ensure_signing_key,
-    revoke_token,
-)
+from babygun.store.access.clients import create_client, delete_client
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.access.tokens import ensure_signing_key, revoke_token
 from babygun.store.records import Client
 from tests.support.rig import Rig
 

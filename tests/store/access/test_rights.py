@@ -54,7 +54,10 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
 @pytest.mark.parametrize(
     ("role", "kept_from_it"),
     [
-        ("worker", {"apis", "clients", "signing_keys", "revocations", "idempotencies"}),
+        (
+            "worker",
+            {"apis", "clients", "client_usages", "signing_keys", "revocations", "idempotencies"},
+        ),
         (
             "inspector",
             {

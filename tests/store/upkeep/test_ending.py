@@ -11,7 +11,7 @@ import pytest
 from babygun.email.model import Email
 from babygun.email.tries import RecipientResult
 from babygun.runtime.clock import format_time, parse_time, utc_now
-from babygun.store.access.clients import revoke_token
+from babygun.store.access.tokens import revoke_token
 from babygun.store.emails.finish import finish
 from babygun.store.emails.on_request import retry
 from babygun.store.keys import range_end
