@@ -2,27 +2,13 @@
 import { blob, call, get } from "./api.js";
 import { curl } from "./curl.js";
 import { $, h, show } from "./dom.js";
+import { addresses, instant, lines, metadataOf, metadataText, tagsOf } from "./fields.js";
 import { bytes } from "./format.js";
 import { copy, when } from "./status.js";
 import { go, rename } from "./router.js";
 import { notify } from "./messages.js";
 
 let kept = null; // the form as it was left
-
-// The addresses in a text such as `"Ann" <a@x>, b@y`, one or more on a line. Commas within quotes
-// and brackets separate nothing; nor do those within a name, as in `Lee, Ann <a@x>`.
-export function addresses(typed) {
-  const found = [];
-  let name = ""; // what may be the first part of a name
-  const parts = /((?:"(?:\\.|[^"\\])*"|<[^>]*>|\([^)]*\)|[^,;\n])+)([,;]?)/g;
-  for (const [, one, separator] of typed.matchAll(parts))
-    if (separator && !one.includes("@")) name += one + separator;
-    else {
-      found.push(...(one.trimEnd().endsWith(">") ? [name + one] : [name, one]));
-      name = "";
-    }
-  return [...found, name].map((one) => one.trim().replace(/[,;]$/, "")).filter(Boolean);
-}
 
 export function open(root, { query, may }) {
   if (query.from) {
@@ -160,11 +146,6 @@ function form(may) {
       const found = addresses(value(name));
       return found.length > 1 ? found : found[0];
     };
-    const lines = (name) =>
-      value(name)
-        .split("\n")
-        .map((line) => line.trim())
-        .filter(Boolean);
     const list = value("list").trim();
     const all = {
       sender: value("sender").trim(),
@@ -175,22 +156,15 @@ function form(may) {
       subject: value("subject"),
       body: value("body"),
       html: value("html"),
-      headers: lines("headers"),
+      headers: lines(value("headers")),
       attachments: files.map(({ filename, content_type, content }) => ({
         filename,
         content_type,
         content,
       })),
-      send_at: value("send_at") ? new Date(value("send_at")).toISOString() : undefined,
-      tags: value("tags")
-        .split(/[\s,]+/)
-        .filter(Boolean),
-      metadata: Object.fromEntries(
-        lines("metadata").map((line) => [
-          line.split("=", 1)[0].trim(),
-          line.includes("=") ? line.slice(line.indexOf("=") + 1).trim() : "",
-        ]),
-      ),
+      send_at: instant(value("send_at")),
+      tags: tagsOf(value("tags")),
+      metadata: metadataOf(value("metadata")),
       unsubscribe: list === "*" || (list && { list }),
       ignore_suppressions: $("[name=ignore]", node)?.checked || undefined,
     };
@@ -338,9 +312,7 @@ function form(may) {
         html: email.html ?? "",
         headers: (email.headers ?? []).join("\n"),
         tags: email.tags.join(", "),
-        metadata: Object.entries(email.metadata)
-          .map(([name, value]) => `${name}=${value}`)
-          .join("\n"),
+        metadata: metadataText(email.metadata),
       };
       for (const [name, value] of Object.entries(given)) $(`[name=${name}]`, node).value = value;
       const { attachments = [] } = email;

@@ -1,5 +1,6 @@
 // One e-mail, as it happens.
 import { every, get, post } from "./api.js";
+import { askForChange } from "./change.js";
 import { content, inEtcd } from "./content.js";
 import { held, waiting } from "./held.js";
 import { h, show } from "./dom.js";
@@ -183,6 +184,13 @@ export function open(root, { id, may, title }) {
       await read();
     });
 
+  const change = () =>
+    askForChange(email, async (found) => {
+      take(found);
+      draw();
+      await read();
+    });
+
   function actions() {
     const ended = ["failed", "cancelled"].includes(email.status);
     return [
@@ -195,6 +203,13 @@ export function open(root, { id, may, title }) {
         email.not_before &&
         Date.parse(email.not_before) > now() &&
         h("button", { type: "button", "data-key": "now", onclick: act("send-now") }, "Try now"),
+      may("emails:send") &&
+        email.status === "incomplete" &&
+        h(
+          "button",
+          { type: "button", class: "quiet", "data-key": "change", onclick: change },
+          "Change…",
+        ),
       may("emails:send") &&
         email.status === "incomplete" &&
         h(

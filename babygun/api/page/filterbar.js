@@ -1,5 +1,6 @@
 // The filters above the list of e-mails: search, times, clients, statuses with their numbers.
 import { $, h, show } from "./dom.js";
+import { instant, local } from "./fields.js";
 import { count } from "./format.js";
 import { names } from "./names.js";
 import { badge, STATES } from "./status.js";
@@ -24,8 +25,7 @@ export function filterBar(tools, { filters, wrong, numbers, set, find, complain 
       type: "datetime-local",
       "aria-label": name === "after" ? "From" : "Until",
       value: local(filters[name]),
-      onchange: (event) =>
-        set({ span: "", [name]: event.target.value && new Date(event.target.value).toISOString() }),
+      onchange: (event) => set({ span: "", [name]: instant(event.target.value) }),
     });
   const select = (label, value, options, onchange) =>
     h(
@@ -139,11 +139,4 @@ export function filterBar(tools, { filters, wrong, numbers, set, find, complain 
       )
     );
   }
-}
-
-// A time as a field for date and time wants it.
-export function local(text) {
-  if (!text) return "";
-  const at = new Date(text);
-  return new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
 }

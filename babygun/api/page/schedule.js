@@ -1,5 +1,6 @@
 // What waits, and until when: the next tries and what is to be sent later.
 import { every, get, path, post } from "./api.js";
+import { askForChange } from "./change.js";
 import { $, h, show } from "./dom.js";
 import { count, duration } from "./format.js";
 import { ask, doing, notify } from "./messages.js";
@@ -82,16 +83,19 @@ export function open(root, { may }) {
           "span",
           { class: "do" },
           act("Try now", "send-now", change),
+          act("Change…", "change", change),
           act("Cancel…", "cancel", change),
         ),
     );
   }
 
   async function change(job, what) {
+    const again = () => read(Math.max(PAGE, jobs.length));
+    if (what === "change") return askForChange(await get(`/emails/${job.id}`), again);
     if (what === "cancel" && !(await ask(...CANCEL, { danger: true }))) return;
     await post(`/emails/${job.id}/${what}`);
     notify(what === "cancel" ? "It is cancelled." : "It is tried now.");
-    await read(Math.max(PAGE, jobs.length));
+    await again();
   }
 
   async function pages(count) {

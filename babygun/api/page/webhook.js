@@ -1,6 +1,7 @@
 // One webhook: how its endpoint answers, what was sent to it, and what is done about it.
 import { call, every, get, path, post } from "./api.js";
 import { h, show } from "./dom.js";
+import { instant, local } from "./fields.js";
 import { count, many } from "./format.js";
 import { ask, doing, field, fillIn, notify } from "./messages.js";
 import { client, withNames } from "./names.js";
@@ -96,9 +97,7 @@ export function open(root, { id, query, title, may }) {
 
   // All that happened in a span of time.
   const sendAgain = () => {
-    const start = webhook.health.failing_since ?? new Date(Date.now() - 3_600_000).toISOString();
-    const at = new Date(start);
-    const local = new Date(at - at.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+    const start = webhook.health.failing_since ?? new Date(Date.now() - 3_600_000);
     let sent = 0;
     const time = (label, name, value) => field(label, { type: "datetime-local", name, value });
     fillIn("Send events again", {
@@ -109,14 +108,16 @@ export function open(root, { id, query, title, may }) {
         h(
           "div",
           { class: "two" },
-          time("From", "since", local),
+          time("From", "since", local(start)),
           time("Until (empty: now)", "until", ""),
         ),
       ],
       action: "Send again",
       async submit(form) {
-        const span = { since: new Date(form.get("since") || 0).toISOString() };
-        if (form.get("until")) span.until = new Date(form.get("until")).toISOString();
+        const span = {
+          since: instant(form.get("since")) ?? new Date(0).toISOString(),
+          until: instant(form.get("until")),
+        };
         let next = null;
         do {
           const found = await post(`${url}/replay`, next ? { ...span, cursor: next } : span);
