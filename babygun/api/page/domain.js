@@ -1,5 +1,6 @@
 // One sending domain: the records for its DNS, what DNS has of them, its keys and its clients.
 import { call, every, get, post } from "./api.js";
+import { alarmList, concerns } from "./alarms.js";
 import { clientChoice, domainBadge, lacking } from "./domains.js";
 import { h, show } from "./dom.js";
 import { many } from "./format.js";
@@ -114,6 +115,7 @@ export function open(root, { id, may, title }) {
         { class: "head" },
         h("h3", null, purposeOf(one)),
         badge(RECORD[one.status], one.status),
+        concerns(domain.alarms, one.purpose) && badge("failed", "see the complaint"),
       ),
       one.sentence &&
         h(
@@ -200,6 +202,10 @@ export function open(root, { id, may, title }) {
         h("span", null, standing()),
         domain.checked_at && h("span", { class: "soft" }, "looked up ", when(domain.checked_at)),
       ),
+      domain.alarms.length > 0 && [
+        h("h2", { "data-key": "complaints" }, "Mail servers complain"),
+        alarmList(domain.alarms),
+      ],
       facts([
         ["Bounces come to", h("code", null, domain.return_path)],
         domain.clients && [

@@ -90,14 +90,14 @@ export function open(root, { may }) {
       { "data-key": one.name },
       h("th", { scope: "row" }, h("a", { href: `/page/domains/${one.name}` }, one.name)),
       cell("Status", domainBadge(one)),
-      cell(
-        "DNS",
+      cell("DNS", [
+        one.alarms.length > 0 && h("p", { class: "wrong" }, "mail servers complain"),
         wrong.length
           ? `${many(wrong.length, "record")} missing or wrong`
           : one.status === "verified"
             ? "all records are there"
             : "not looked up yet",
-      ),
+      ]),
       admin &&
         cell(
           "Clients",

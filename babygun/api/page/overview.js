@@ -1,4 +1,5 @@
 // What goes on: rates, queues, workers, API processes and etcd.
+import { alarmList } from "./alarms.js";
 import { every, path } from "./api.js";
 import { chart } from "./chart.js";
 import { Deliveries } from "./deliveries.js";
@@ -30,7 +31,11 @@ export const sliceBar = ([from, to]) =>
 export function open(root, { query, may }) {
   let range = query.range in RANGES ? query.range : "1h";
   let last = null;
-  const again = () => last && draw(root, last, range, choose, deliveries);
+  const again = () => last && draw(root, last, { range, choose, deliveries, named });
+  const named = (domain) =>
+    may("domains")
+      ? h("a", { href: `/page/domains/${domain}` }, domain)
+      : h("strong", null, domain);
   const deliveries = may("emails:read") && new Deliveries(again);
   const choose = (wanted) => {
     range = wanted;
@@ -66,7 +71,7 @@ export function open(root, { query, may }) {
   };
 }
 
-function draw(root, data, range, choose, deliveries) {
+function draw(root, data, { range, choose, deliveries, named }) {
   const { rates, history, workers, apis, etcd } = data;
   show(
     root,
@@ -74,6 +79,13 @@ function draw(root, data, range, choose, deliveries) {
     data.problem && h("p", { class: "wrong", role: "alert", "data-key": "problem" }, data.problem),
     data.held?.length > 0 &&
       h("section", { "data-key": "held" }, h("h2", null, "Held sites"), held(data.held)),
+    data.domain_alarms?.length > 0 &&
+      h(
+        "section",
+        { "data-key": "complaints" },
+        h("h2", null, "Mail servers complain"),
+        alarmList(data.domain_alarms, named),
+      ),
     h(
       "div",
       { class: "figures" },

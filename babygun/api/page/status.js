@@ -18,6 +18,7 @@ const OF = {
   retried: "waiting",
   due_now: "waiting",
   changed: "waiting",
+  changed: "waiting",
   reclaimed: "waiting",
   draining: "waiting",
   claimed: "sending",
@@ -81,6 +82,10 @@ export const spoken = (text) =>
     .map((part, index) =>
       index % 2 ? when(part.replace(" UTC", "Z").replace(" ", "T"), "day") : part,
     );
+
+// A text in which code stands in backticks.
+export const spelled = (text) =>
+  text.split("\x60").map((part, index) => (index % 2 ? h("code", null, part) : part));
 
 const SAY = {
   ago: relative,
