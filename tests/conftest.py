@@ -74,9 +74,15 @@ def etcd_prefix() -> str:
 
 @pytest.fixture
 def settings(etcd_server: Etcd, etcd_prefix: str) -> Settings:
-    """Settings for the shared etcd and this test's prefix. Clients send from any domain."""
+    """Settings for the shared etcd and this test's prefix.
+
+    Clients send from any domain, and nothing warms up.
+    """
     return Settings(
-        etcd_endpoints=(etcd_server.endpoint,), prefix=etcd_prefix, require_domains=False
+        etcd_endpoints=(etcd_server.endpoint,),
+        prefix=etcd_prefix,
+        require_domains=False,
+        warm_up="off",
     )
 
 

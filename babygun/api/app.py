@@ -54,7 +54,7 @@ from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.openapi import view
 from babygun.api.openapi.document import build_document
 from babygun.api.openapi.view import OPENAPI
-from babygun.api.operations import metrics_endpoint, overview, probes, sites, workers
+from babygun.api.operations import metrics_endpoint, overview, probes, sites, warm_ups, workers
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.suppressions import bulk_import, export
@@ -112,6 +112,7 @@ _HANDLERS = (
     deliveries,
     workers,
     sites,
+    warm_ups,
     overview,
     stream,
     probes,

@@ -17,10 +17,15 @@ from babygun.cli.exit_status import status_of
 
 
 class Command(NamedTuple):
-    """``babygun.cli.<name>`` has ``add_arguments(parser)`` and ``run(arguments)``, the status."""
+    """Its module has ``add_arguments(parser)`` and ``run(arguments)``, which returns the status."""
 
     name: str
     help: str
+
+    @property
+    def module(self) -> str:
+        """In ``babygun.cli``."""
+        return self.name.replace("-", "_")
 
 
 COMMANDS = (
@@ -37,6 +42,7 @@ COMMANDS = (
     Command("domains", "make sending domains; print and verify their DNS records; give DKIM keys"),
     Command("workers", "list the live workers"),
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
+    Command("warm-ups", "show how much new addresses and domains may send; skip, begin again"),
     Command("webhooks", "make webhooks; show what was sent to them, and send it again"),
     Command("classify", "show how a mail server's reply is classified"),
     Command("decode", "turn what `etcdctl get` printed into readable JSON"),
@@ -64,7 +70,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
             description=command.help[0].upper() + command.help[1:] + ".",
         )
         if only in (None, command.name):
-            module = importlib.import_module(f"babygun.cli.{command.name}")
+            module = importlib.import_module(f"babygun.cli.{command.module}")
             module.add_arguments(sub)
             run: Callable[[argparse.Namespace], int] = module.run
             sub.set_defaults(run=run)

@@ -108,6 +108,7 @@ class Installation:
             **self._secrets_keys(),
             # While you develop, send from any domain.
             "BABYGUN_REQUIRE_DOMAINS": os.environ.get("BABYGUN_REQUIRE_DOMAINS", "no"),
+            "BABYGUN_WARM_UP": "off",  # the mailbox takes as much as there is
             # The receiver of a webhook that somebody develops is on this machine, without TLS.
             "BABYGUN_WEBHOOK_ALLOW_HTTP": "yes",
             "BABYGUN_WEBHOOK_ALLOW_NETWORKS": ", ".join(

@@ -21,12 +21,19 @@ def picked_sources(sources: Sequence[str], for_email: str) -> dict[int, str]:
     The same e-mail gets the same one for as long as that is there, whatever the others are: a
     greylisting server knows the try by it.
     """
-    found: dict[int, tuple[bytes, str]] = {}
-    for source in sources:
-        version = 6 if ":" in source else 4
-        weight = blake2b(f"{source} {for_email}".encode(), digest_size=8).digest()
-        found[version] = max(found.get(version, (b"", "")), (weight, source))
-    return {version: source for version, (_, source) in found.items()}
+    found: dict[int, str] = {}
+    for source in ranked_sources(sources, for_email):
+        found.setdefault(6 if ":" in source else 4, source)
+    return dict(sorted(found.items()))
+
+
+def ranked_sources(sources: Sequence[str], for_email: str) -> list[str]:
+    """Our addresses in an e-mail's own order: each e-mail has another one at the front."""
+
+    def weight(source: str) -> tuple[bytes, str]:
+        return blake2b(f"{source} {for_email}".encode(), digest_size=8).digest(), source
+
+    return sorted(sources, key=weight, reverse=True)
 
 
 class NoDestination(BabygunError):

@@ -94,6 +94,12 @@ class Routes:
         """All addresses of ours from which mail goes to mail hosts, of whatever machine."""
         return tuple(dict.fromkeys(each for route in self._to_mx for each in route.sources))
 
+    @property
+    def provider_sites(self) -> list[str]:
+        """The names of the sites that the table of providers lists."""
+        names = self._providers.by_name if self._providers else ()
+        return [MX + name for name in names if name != DEFAULT]
+
     def require_machine(self) -> None:
         """Raises SettingsError where this machine lacks what a route needs to send.
 

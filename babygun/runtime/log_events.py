@@ -473,6 +473,18 @@ EVENTS = [
     ),
     Event("site unlimited by operator", "info", "site", "The site has its own limits again."),
     Event(
+        "warm-up skipped by operator",
+        "info",
+        "source",
+        "An operator ended a source's warm-up: it has no ceiling any more.",
+    ),
+    Event(
+        "warm-up restarted by operator",
+        "info",
+        "source",
+        "An operator began a source's warm-up again: today is its first day.",
+    ),
+    Event(
         "site reports not read",
         "warning",
         "error",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -98,6 +99,31 @@ def _parse_list(text: str) -> tuple[str, ...]:
 
 def _parse_durations(text: str) -> tuple[float, ...]:
     return tuple(map(parse_duration, _parse_list(text)))
+
+
+def _parse_numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(_parse_number, _parse_list(text)))
+
+
+def _write_numbers(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _parse_dates(text: str) -> dict[str, date]:
+    found = {}
+    for each in _parse_list(text):
+        name, _, day = each.rpartition("=")
+        try:
+            found[name] = date.fromisoformat(day)
+        except ValueError:
+            name = ""
+        if not name:
+            raise ValueError(f"{each!r} is not of the form name=2026-01-31")
+    return found
+
+
+def _write_dates(dates: Mapping[str, date]) -> str:
+    return ", ".join(f"{name}={day}" for name, day in dates.items())
 
 
 def _parse_networks(text: str) -> tuple[Network, ...]:
@@ -200,6 +226,8 @@ DURATIONS = Type(
     "list of durations", _parse_durations, lambda value: ", ".join(map(write_duration, value))
 )
 ADDRESSES = Type("list of addresses", _parse_addresses, ", ".join)
+NUMBERS = Type("list of numbers", _parse_numbers, _write_numbers)
+DATES = Type("list of name=date", _parse_dates, _write_dates)
 RESOLVERS = Type(
     "list of addresses, each with @port if that is not 53", _parse_resolvers, ", ".join
 )

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from datetime import date
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from babygun.errors import SettingsError
 from babygun.runtime.networks import Network
 from babygun.runtime.setting_types import (
     ADDRESSES,
+    DATES,
     DURATION,
     DURATIONS,
     FLAG,
@@ -28,6 +30,7 @@ from babygun.runtime.setting_types import (
     LOCAL_RESOLVER,
     NETWORKS,
     NUMBER,
+    NUMBERS,
     OBJECT,
     PUBLIC_URL,
     RESOLVERS,
@@ -345,6 +348,25 @@ class Settings:
         "",
         "Our own addresses from which mail goes to mail hosts, of all workers' machines. Each "
         "worker uses those of its machine. Empty: the system's choice.",
+    )
+    warm_up: str = setting(
+        one_of("both", "addresses", "domains", "off"),
+        "both",
+        "Which new sources warm up: those of `source_addresses`, sending domains, or both. They "
+        "send little to each provider at first, and more each day. It is about mail that goes "
+        "straight to mail hosts. `babygun dev` sets it to off.",
+    )
+    warm_up_table: tuple[int, ...] = setting(
+        NUMBERS,
+        "50, 100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 102400",
+        "The most recipients that a new source has at each provider on its first day, on its "
+        "second, and so on (UTC). After the last one it is warm: there is no ceiling.",
+    )
+    warm_up_began: dict[str, date] = setting(
+        DATES,
+        "",
+        "The first days of sources that have sent before, such as 192.0.2.7=2026-01-31, "
+        "example.com=2026-01-31. Other sources begin when they are first used.",
     )
     spf_include: str = setting(
         TEXT,

@@ -84,6 +84,7 @@ class Keys:
         self.domain_alarms = p + b"domain-alarms/"
         self.tls_policies = p + b"tls-policies/"
         self.tls_reports = p + b"tls-reports/"
+        self.warm_ups = p + b"warm-ups/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -382,6 +383,19 @@ class Keys:
         """The day and the domain."""
         _, day, domain = key[len(self.tls_reports) :].decode().split("/")
         return day, domain
+
+    @property
+    def warm_up_sources(self) -> bytes:
+        """The prefix of what says since when each source sends."""
+        return self.warm_ups + b"sources/"
+
+    def warm_up_source(self, source: str) -> bytes:
+        """``source``: an address of ours, or a sending domain."""
+        return self.warm_up_sources + source.encode()
+
+    def warm_up_counts(self, source: str, site: str = "") -> bytes:
+        """What a source has sent to one site; without ``site`` the prefix of all of them."""
+        return self.warm_ups + f"counts/{source}/{site}".encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

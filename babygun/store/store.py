@@ -22,6 +22,10 @@ _MOST_WAITING = 4096
 # s, that one lease takes suppressions: few come, and they stay for months.
 _SUPPRESSIONS_SHARED = 86400.0
 
+# s, for which it is kept how much of a warm-up's days was used, and that one lease takes such keys.
+WARM_UPS_KEPT = 31 * 86400.0
+_WARM_UPS_SHARED = 86400.0
+
 
 class Store:
     """Access to etcd, which need not be up to start or close it.
@@ -52,6 +56,10 @@ class Store:
         )
         self.notice_leases = LeasePool(
             self.client, self.keys, "notices", settings.webhook_retention, key_bytes=NOTICE_BYTES
+        )
+
+        self.warm_up_leases = LeasePool(
+            self.client, self.keys, "warm-ups", WARM_UPS_KEPT, shared=_WARM_UPS_SHARED
         )
 
     @cached_property

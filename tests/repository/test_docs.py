@@ -109,7 +109,7 @@ def test_paths_of_the_source_that_the_pages_name_exist() -> None:
 
 def test_commands_that_the_pages_name_exist() -> None:
     known = {command.name for command in COMMANDS}
-    call = re.compile(r"(?:^|`|\$ |\| |bin/)babygun ([a-z]+)", re.MULTILINE)
+    call = re.compile(r"(?:^|`|\$ |\| |bin/)babygun ([a-z]+(?:-[a-z]+)*)", re.MULTILINE)
     unknown = [
         (page, name)
         for page, text in DOCS.items()

@@ -131,6 +131,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "store.upkeep": ("retention, shedding, compaction", set()),
         "store.tls_policies": ("the MTA-STS policies of recipients' domains", set()),
         "store.tls_reports": ("what TLS reports are made of, and the reports", set()),
+        "store.warm_ups": (
+            "warm-ups: since when sources send, and how much of each day is used",
+            set(),
+        ),
         "store.unsubscribe": (
             "links to unsubscribe: their keys, and what one of them does",
             {"store.suppressions", "store.webhooks"},

@@ -75,6 +75,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domain_alarms": "readwrite",  # they go with their domain
         "tls_policies": "read",
         "tls_reports": "read",
+        "warm_ups": "readwrite",  # an operator skips one, or begins it again
         "cluster": "readwrite",
     },
     "worker": {
@@ -107,6 +108,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domain_alarms": "readwrite",
         "tls_policies": "readwrite",
         "tls_reports": "readwrite",
+        "warm_ups": "readwrite",
         "return_path_keys": "readwrite",  # the first worker that needs one makes it
         "late_events": "readwrite",
         "cluster": "readwrite",
@@ -157,6 +159,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "domain_alarms": "read",
         "tls_policies": "read",
         "tls_reports": "read",
+        "warm_ups": "read",
         "cluster": "read",
     },
 }

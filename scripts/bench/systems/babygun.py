@@ -84,6 +84,7 @@ class Babygun:
         self._settings = {
             "BABYGUN_RELAY_URL": f"smtp://127.0.0.1:{relay_port}",
             "BABYGUN_REQUIRE_DOMAINS": "no",
+            "BABYGUN_WARM_UP": "off",
             **(settings or {}),
         }
         self._names: dict[str, list[str]] = {"api": [], "worker": [], "etcd": []}

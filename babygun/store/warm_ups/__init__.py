@@ -1,0 +1,1 @@
+"""Warm-ups: since when sources send, and how much of each day is used."""
