@@ -21,6 +21,7 @@ _LONGEST = 254
 _LABEL = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
 # A regular expression. The last label has a letter. Otherwise it is an IP address without brackets.
 DOMAIN = rf"(?:{_LABEL}\.)*(?![0-9]+\Z|[0-9]+>){_LABEL}"
+_CODE_POINT = re.compile(r"u\+([0-9a-f]{4,6})")
 _PLAIN_LABEL = re.compile(rf"{_LABEL}\Z")
 
 
@@ -38,7 +39,7 @@ def _encode(domain: str) -> str:
     try:
         return idna.encode(domain, uts46=True, std3_rules=True).decode("ascii")
     except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"the domain is not valid: {error}") from None
+        raise ValueError(_why_not(error)) from None
 
 
 def ascii_domain(domain: str) -> str:
@@ -99,4 +100,22 @@ def _unicode_domain(domain: str) -> str:
     try:
         return idna.uts46_remap(domain, std3_rules=True)
     except (idna.IDNAError, UnicodeError) as error:
-        raise ValueError(f"the domain is not valid: {error}") from None
+        raise ValueError(_why_not(error)) from None
+
+
+def _why_not(error: Exception) -> str:
+    """Why a domain has no ASCII form. The library names a character by its code alone."""
+    said = str(error).lower()
+    if found := _CODE_POINT.search(said):
+        character = chr(int(found[1], 16))
+        shown = f"{character} " if character.isprintable() else ""
+        why = f"{shown}(U+{found[1].upper()}) is not allowed there"
+    elif isinstance(error, idna.IDNABidiError):
+        why = "a label of it mixes directions of writing"
+    elif "hyphen" in said:
+        why = "a label of it begins or ends with a hyphen, or has two in a row"
+    elif "too long" in said:
+        why = f"a label of it is too long in ASCII; the most is {LABEL_MAX} characters"
+    else:
+        why = "it has no form in ASCII (IDNA 2008)"
+    return f"the domain is not valid: {why}"

@@ -31,7 +31,7 @@ MALFORMED_JSON = ProblemType(
     "malformed-json",
     400,
     "The body is not JSON",
-    "The body is not JSON: expected ',' or '}' (byte 32).",
+    "The body is not JSON: in an object, a comma or } is missing (byte 32).",
 )
 MALFORMED_REQUEST = ProblemType(
     "malformed-request",

@@ -201,7 +201,8 @@ def _from_aiohttp(error: web.HTTPException) -> Problem:
                 "The body is larger than this server takes (setting max_request).",
                 field="body",
             )
-    return Problem(_BY_STATUS.get(error.status, INTERNAL), error.text or error.reason)
+    kind = _BY_STATUS.get(error.status, INTERNAL)
+    return Problem(kind, sentence(kind.title))  # its own text is the framework's
 
 
 def _printable(text: str) -> str:

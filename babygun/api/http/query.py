@@ -8,6 +8,7 @@ from aiohttp import web
 
 from babygun.api.http.problem_types import INVALID_REQUEST
 from babygun.api.http.problems import Problem
+from babygun.api.http.unknown_names import no_such
 
 
 def check_query(request: web.Request, names: Sequence[str], repeated: Collection[str]) -> None:
@@ -19,7 +20,7 @@ def check_query(request: web.Request, names: Sequence[str], repeated: Collection
     for name, _ in request.query.items():  # iterating the query itself gives each name once
         if name not in names:
             detail = (
-                f"There is no such parameter; there are {', '.join(names)}."
+                no_such("parameter", name, names)
                 if names
                 else "This call takes no parameters in its query."
             )

@@ -45,10 +45,13 @@ def parse_url(text: str, *, allow_http: bool, allowed: Sequence[Network]) -> str
         raise ValueError("the url has a space, a control character or \\ in it: percent-encode it")
     try:
         text = ascii_urls(text)
-        parts = urlsplit(text)
-        port = parts.port
     except ValueError as error:
         raise ValueError(f"the url can't be read ({error}): {_GOOD}") from None
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(f"the url's host or port can't be read: {_GOOD}") from None
     if len(text) > MAX_URL:
         raise ValueError(f"the url has {len(text)} characters: give one of at most {MAX_URL}")
     _check_scheme(parts.scheme, allow_http)
