@@ -54,7 +54,15 @@ from babygun.api.live.stream import STREAMS, Streams
 from babygun.api.openapi import view
 from babygun.api.openapi.document import build_document
 from babygun.api.openapi.view import OPENAPI
-from babygun.api.operations import metrics_endpoint, overview, probes, sites, warm_ups, workers
+from babygun.api.operations import (
+    audit,
+    metrics_endpoint,
+    overview,
+    probes,
+    sites,
+    warm_ups,
+    workers,
+)
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
 from babygun.api.suppressions import bulk_import, export
@@ -114,6 +122,7 @@ _HANDLERS = (
     sites,
     warm_ups,
     overview,
+    audit,
     stream,
     probes,
     metrics_endpoint,

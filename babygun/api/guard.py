@@ -6,6 +6,7 @@ from aiohttp import web
 
 from babygun.api.access.authenticator import ACCESS, AUTHENTICATOR
 from babygun.api.access.session import authorization_of
+from babygun.api.audited import audited
 from babygun.api.http.body_memory import BODY_MEMORY, SMALL
 from babygun.api.http.context import Handler, call_of
 from babygun.api.http.problem_types import NOT_READY
@@ -26,7 +27,8 @@ def guarded(route: Route, app: web.Application) -> Handler:
     of the memory for bodies is given back when the handler has answered. A large answer takes some,
     too, until it is sent.
     """
-    handler, needs_cluster, scope = route.handler, route.needs_cluster, route.scope
+    handler = audited(route) if route.audited else route.handler
+    needs_cluster, scope = route.needs_cluster, route.scope
     names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
     repeated = {parameter.name for parameter in route.parameters if parameter.repeats}
     health, authenticator, memory = app[HEALTH], app[AUTHENTICATOR], app[BODY_MEMORY]

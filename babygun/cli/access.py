@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 
+from msgspec.structs import replace
+
+from babygun.cli.audited import command_entry
 from babygun.cli.local import load_settings
 from babygun.etcd import access
 from babygun.store import Store
 from babygun.store.access.rights import RIGHTS, grants
+from babygun.store.audit.entries import write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +40,8 @@ async def _run(*, enable: bool) -> int:
         async for line in access.set_roles(store.client, roles):
             changed = True
             print(line, flush=True)
+        if changed:  # once authentication is on, this user may have no right to write it
+            await write(store, replace(command_entry("set_etcd_access"), outcome="done"))
         if enable and await access.enable(store.client):
             changed = True
             print("authentication: enabled")

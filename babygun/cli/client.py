@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from babygun.cli.audited import by_command
 from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.output import count_of, duration, printable, table
 from babygun.errors import BabygunError, EtcdUnavailable, NotFound, SettingsError
@@ -114,18 +115,14 @@ def run(arguments: argparse.Namespace) -> int:
 async def _run(arguments: argparse.Namespace, loaded: Settings) -> int:
     async with Store(loaded) as store:
         match arguments.action:
-            case "create":
-                await _create(store, arguments)
             case "list":
                 print(_table(await list_clients(store)))
             case "show":
                 await _show(store, arguments.id)
-            case "change":
-                await _change(store, arguments)
-            case "rotate":
-                await _rotate(store, arguments)
-            case "delete":
-                await _delete(store, arguments.id)
+            case action:
+                call, change = _CHANGES[action]
+                async with by_command(store, call, arguments) as recording:
+                    recording.add(target=await change(store, arguments))
     return 0
 
 
@@ -146,7 +143,7 @@ def _given(arguments: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-async def _create(store: Store, arguments: argparse.Namespace) -> None:
+async def _create(store: Store, arguments: argparse.Namespace) -> str:
     given = {"scopes": USUAL_SCOPES, **_given(arguments)}
     same = [one.id for one in await list_clients(store) if one.name == given["name"]]
     if same and not arguments.force:
@@ -157,6 +154,7 @@ async def _create(store: Store, arguments: argparse.Namespace) -> None:
         )
     client, secret = await create_client(store, client_id=arguments.id, **given)
     print(f"client_id      {client.id}\nclient_secret  {secret}")
+    return client.id
 
 
 async def _show(store: Store, client_id: str) -> None:
@@ -180,15 +178,16 @@ async def _show(store: Store, client_id: str) -> None:
     print(table(("CLIENT", client.id), rows))
 
 
-async def _change(store: Store, arguments: argparse.Namespace) -> None:
+async def _change(store: Store, arguments: argparse.Namespace) -> str:
     given = _given(arguments)
     if not given:
         raise SettingsError("say what to change: --name, --scope, --rate, …")
     client = await change_client(store, arguments.id, lambda before: replace(before, **given))
     print(_table([client]))
+    return client.id
 
 
-async def _rotate(store: Store, arguments: argparse.Namespace) -> None:
+async def _rotate(store: Store, arguments: argparse.Namespace) -> str:
     if not 0 <= arguments.grace <= MAX_GRACE:
         raise SettingsError("the grace must be from 0 to 30d")
     client, secret = await rotate_secret(
@@ -199,9 +198,11 @@ async def _rotate(store: Store, arguments: argparse.Namespace) -> None:
         print(f"the secret before works until {client.previous.until:%Y-%m-%d %H:%M} UTC")
     if arguments.end_tokens:
         print("all its tokens are ended")
+    return client.id
 
 
-async def _delete(store: Store, client_id: str) -> None:
+async def _delete(store: Store, arguments: argparse.Namespace) -> str:
+    client_id: str = arguments.id
     deleted = await delete_client(store, client_id)
     if deleted is None:
         raise NotFound(f"there is no client {client_id!r}")
@@ -210,6 +211,16 @@ async def _delete(store: Store, client_id: str) -> None:
         f" {count_of(deleted.webhooks, 'webhook')}. Its tokens are refused from now on."
         " Its suppressions go, and domains that only it held. Its e-mails stay"
     )
+    return client_id
+
+
+# By action: the API's name of the same change, and what makes it and returns the client's id.
+_CHANGES: dict[str, tuple[str, Callable[[Store, argparse.Namespace], Awaitable[str]]]] = {
+    "create": ("create_client", _create),
+    "change": ("change_client", _change),
+    "rotate": ("rotate_secret", _rotate),
+    "delete": ("delete_client", _delete),
+}
 
 
 def _table(clients: Sequence[Client]) -> str:

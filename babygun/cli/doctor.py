@@ -9,6 +9,9 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import get_args
 
+from msgspec.structs import replace
+
+from babygun.cli.audited import command_entry
 from babygun.cli.domain_checks import check_domain
 from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
@@ -23,6 +26,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.permissions import explain_denied, missing_rights
 from babygun.store.access.rights import Role
+from babygun.store.audit.entries import write
 from babygun.store.cluster import findings, worker_checks
 from babygun.store.cluster.cluster_name import check_cluster
 from babygun.store.cluster.processes import list_workers
@@ -95,6 +99,8 @@ async def _make_room(loaded: Settings) -> int:
         try:
             async for sentence in make_room(store):
                 print(sentence, flush=True)
+            # Before it, a full etcd would not have taken the entry.
+            await write(store, replace(command_entry("make_room"), outcome="done"))
         except PermissionDenied:
             print(
                 "etcd lets only root make room. Show root's certificate (BABYGUN_ETCD_CERT,"

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from babygun.cli.audited import by_command
 from babygun.cli.local import load_settings
 from babygun.cli.output import as_json, count_of, printable, table
 from babygun.cli.remote import Remote, call_api
@@ -182,7 +183,7 @@ def _time(moment: str | None) -> str:
 
 async def _reseal() -> int:
     """1 if a key could not be opened."""
-    async with Store(load_settings()) as store:
+    async with Store(load_settings()) as store, by_command(store, "reseal_domains"):
         done = await reseal(store)
     print(f"{count_of(done.keys, 'DKIM key')}, {done.resealed} sealed again")
     for each in done.closed:

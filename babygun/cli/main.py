@@ -44,6 +44,7 @@ COMMANDS = (
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
     Command("warm-ups", "show how much new addresses and domains may send; skip, begin again"),
     Command("webhooks", "make webhooks; show what was sent to them, and send it again"),
+    Command("audit", "show who changed what, by the API and by commands"),
     Command("classify", "show how a mail server's reply is classified"),
     Command("decode", "turn what `etcdctl get` printed into readable JSON"),
     Command("settings", "list all settings, with their values and defaults"),

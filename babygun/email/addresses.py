@@ -11,6 +11,7 @@ one address at a time. Nothing is looked up, so the domain need not exist.
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from unicodedata import normalize
 
 import msgspec
@@ -108,6 +109,15 @@ def comparable(email: str) -> str:
     local, at, domain = email.rpartition("@")
     lower = normalize("NFC", normalize("NFC", local).lower())
     return f"{lower}{at}{ascii_domain(domain).lower()}"
+
+
+def hash_of(email: str) -> str:
+    """What stands for an address where the address itself must not: ``sha256:`` and 32 hex digits.
+
+    Addresses of one mailbox have one hash. Who knows an address can compare it, and nobody can
+    read the address from it.
+    """
+    return f"sha256:{sha256(comparable(email).encode()).hexdigest()[:32]}"
 
 
 def needs_smtputf8(email: str) -> bool:

@@ -647,6 +647,12 @@ EVENTS = [
         " many seconds.",
     ),
     # etcd's content
+    Event(
+        "audit outcome not written",
+        "warning",
+        "entry error",
+        "A change was tried, and etcd did not take how it ended. Its audit entry stays `begun`.",
+    ),
     Event("key unreadable", "error", "key error", "A key was written by hand. It is ignored."),
     Event(
         "record unreadable",

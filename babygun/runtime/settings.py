@@ -270,6 +270,12 @@ class Settings:
     idempotency_retention: float = setting(
         DURATION, "24h", "How long an Idempotency-Key is remembered.", minimum=60
     )
+    audit_retention: float = setting(
+        DURATION,
+        "365d",
+        "How long the audit is kept: who changed what. It is not deleted early if etcd fills up.",
+        minimum=3600,
+    )
     suppress_hard_bounces: float = setting(
         DURATION,
         "90d",

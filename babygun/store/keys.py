@@ -85,6 +85,7 @@ class Keys:
         self.tls_policies = p + b"tls-policies/"
         self.tls_reports = p + b"tls-reports/"
         self.warm_ups = p + b"warm-ups/"
+        self.audit = p + b"audit/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -396,6 +397,10 @@ class Keys:
     def warm_up_counts(self, source: str, site: str = "") -> bytes:
         """What a source has sent to one site; without ``site`` the prefix of all of them."""
         return self.warm_ups + f"counts/{source}/{site}".encode()
+
+    def audit_entry(self, entry_id: str) -> bytes:
+        """``entry_id``: of the form of an e-mail's, so entries sort by time."""
+        return self.audit + entry_id.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

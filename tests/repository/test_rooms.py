@@ -116,6 +116,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
             "API clients, their tokens, and etcd's own users",
             {"store.upkeep", "store.webhooks"},
         ),
+        "store.audit": ("who changed what, by the API or by a command", set()),
         "store.changes": ("what changes, as it changes", set()),
         "store.emails": (
             "the transitions of an e-mail, and reading them",

@@ -153,10 +153,10 @@ def filter_of(request: web.Request) -> Filter:
         sender=_address("sender", query["sender"]) if "sender" in query else None,
         subject=tuple(one.casefold() for one in query.getall("subject", ())),
         beginning=_beginning(query.get("id", "")),
-        after=_moment(query, "after"),
-        before=_moment(query, "before"),
-        ended_after=_moment(query, "ended_after"),
-        ended_before=_moment(query, "ended_before"),
+        after=moment_of(query, "after"),
+        before=moment_of(query, "before"),
+        ended_after=moment_of(query, "ended_after"),
+        ended_before=moment_of(query, "ended_before"),
         reason=query.get("reason", ""),
     )
 
@@ -180,7 +180,8 @@ def _address(field: str, given: str) -> str:
         raise InvalidRequest([Violation(field, detail)]) from None
 
 
-def _moment(query: Mapping[str, str], name: str) -> datetime | None:
+def moment_of(query: Mapping[str, str], name: str) -> datetime | None:
+    """A time in the query. Raises InvalidRequest."""
     if name not in query:
         return None
     try:

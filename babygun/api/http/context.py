@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
@@ -41,13 +42,14 @@ PROCESS = web.AppKey("process", Process)
 class Call:
     """One request. ``held_bytes``: taken from the body memory, by its body or its answer.
 
-    ``client``: the id of who calls; empty for all who give no token. ``gave_way``: its body was
-    given up for others' bodies. ``waited``: seconds that it waited because its caller asked for
-    that.
+    ``client``: the id of who calls; empty for all who give no token. ``body``: what was read of a
+    small body of JSON. ``gave_way``: its body was given up for others' bodies. ``waited``: seconds
+    that it waited because its caller asked for that.
     """
 
     request_id: str
     client: str = ""
+    body: Any = None
     held_bytes: int = 0
     gave_way: bool = False
     waited: float = 0.0
@@ -56,16 +58,17 @@ class Call:
 CALL = web.RequestKey("call", Call)
 
 
-_LINK, _ADDRESS = "/unsubscribe/", "/suppressions/"
+_LINK = "/unsubscribe/"
+_BEFORE_ADDRESSES = ("/suppressions/", "/recipients/")
 
 
 def logged_path(request: web.Request) -> str:
     """The request's path as logs name it.
 
-    Without the token of a link to unsubscribe, and without a suppressed address.
+    Without the token of a link to unsubscribe, and without a recipient's address.
     """
     path = request.path
-    for prefix in (_LINK, _ADDRESS):
+    for prefix in (_LINK, *_BEFORE_ADDRESSES):
         before, below, rest = path.partition(prefix)
         if below and (prefix == _LINK or "@" in rest):
             return f"{before}{below}…"

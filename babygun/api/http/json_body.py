@@ -11,6 +11,7 @@ import msgspec
 from aiohttp import web
 
 from babygun.api.http.body import read_json
+from babygun.api.http.context import call_of
 from babygun.api.http.json_errors import explain, malformed
 from babygun.api.http.json_values import UNCOUNTED, check_values
 from babygun.api.http.problem_types import MALFORMED_JSON
@@ -54,7 +55,9 @@ class JsonBody(Generic[T]):
 
     async def read(self, request: web.Request) -> T:
         """The request's body. Raises the errors of :func:`read_json` and :meth:`decode_large`."""
-        return await self.decode_large(await read_json(request, limit=self._max_bytes))
+        value = await self.decode_large(await read_json(request, limit=self._max_bytes))
+        call_of(request).body = value
+        return value
 
     async def decode_large(self, raw: bytes) -> T:
         """The same as :meth:`decode`, with turns for other tasks. Raises the 413 problem, too.

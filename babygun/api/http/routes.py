@@ -33,6 +33,9 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 Tag = Literal["tokens", "clients", "emails", "domains", "webhooks", "suppressions", "operations"]
 Kind = Literal["usual", "probe", "stream"]
 
+# The scopes whose calls are audited if they change something.
+_AUDITED: frozenset[str | None] = frozenset({"admin", "domains", "webhooks"})
+
 READ_ERRORS = (ETCD_UNAVAILABLE,)
 """What a call that asks etcd can end in."""
 WRITE_ERRORS = (*READ_ERRORS, OUTCOME_UNKNOWN, OUT_OF_SPACE)
@@ -99,6 +102,14 @@ class Route:
     answers: Sequence[Answer]
     errors: Sequence[ProblemType]
     kind: Kind
+    audit: bool | None
+
+    @property
+    def audited(self) -> bool:
+        """Whether the audit says who made the call."""
+        if self.audit is not None:
+            return self.audit
+        return self.method != "GET" and self.scope in _AUDITED
 
     @property
     def needs_cluster(self) -> bool:
@@ -132,6 +143,7 @@ class Routes:
         body: JsonBody[Any] | FileBody | None = None,
         errors: Sequence[ProblemType] = (),
         kind: Kind = "usual",
+        audit: bool | None = None,
     ) -> Callable[[Handler], Handler]:
         """Declares the decorated handler; its docstring is for the callers of the API.
 
@@ -139,7 +151,8 @@ class Routes:
         for. ``credentials``: others than a token, which the handler checks itself. ``errors``:
         beside those that its scope and its body bring along. ``kind``: a probe is called every few
         seconds, and a stream is open for hours. So both have rules of their own in the access log
-        and in traces.
+        and in traces. ``audit``: whether the audit says who made it; by default it does if the call
+        changes what the scopes admin, domains and webhooks protect.
         """
 
         def declare(handler: Handler) -> Handler:
@@ -159,6 +172,7 @@ class Routes:
                     answers=answers,
                     errors=errors,
                     kind=kind,
+                    audit=audit,
                 )
             )
             return handler

@@ -129,6 +129,7 @@ async def add_suppression(request: web.Request) -> web.Response:
     parameters=[EMAIL, list_parameter("This list alone."), CLIENT],
     answers=[Answer(200, "What was taken off.", SuppressionList)],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
+    audit=True,
 )
 async def remove_suppression(request: web.Request) -> web.Response:
     """Mail goes there again, also e-mails that wait. Without `list`, all lists are meant.

@@ -76,6 +76,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "tls_policies": "read",
         "tls_reports": "read",
         "warm_ups": "readwrite",  # an operator skips one, or begins it again
+        "audit": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -160,6 +161,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "tls_policies": "read",
         "tls_reports": "read",
         "warm_ups": "read",
+        "audit": "read",
         "cluster": "read",
     },
 }

@@ -20,10 +20,11 @@ from datetime import datetime, timedelta
 from typing import Literal, cast
 
 from babygun.errors import EtcdError, LeaseNotFound
-from babygun.etcd import KeyValue, Txn, modified_at, put, range_absent
+from babygun.etcd import KeyValue, Txn, delete_range, modified_at, put, range_absent
 from babygun.runtime.settings import Settings
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import EndKind, range_end
+from babygun.store.newest_first import id_floor
 from babygun.store.store import Store
 from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.retention import shared_seconds
@@ -80,6 +81,7 @@ class Ending:
         rest = [await self._end(kind, earliest, kept, until) for kind, kept in self._kept.items()]
         if self._role == "api":
             await self._end_tokens(earliest)
+            await self._end_audit(earliest)
         if not any(rest):
             self._next = began + min(_LONGEST_PAUSE, self._shortest / FINENESS)
 
@@ -180,6 +182,14 @@ class Ending:
                 await client.revoke(kv.lease)
         there = {kv.lease for kv in found.kvs}
         self._granted = {lease: ttl for lease, ttl in self._granted.items() if lease in there}
+
+    async def _end_audit(self, now: datetime) -> None:
+        """Deletes the audit entries that are old enough by their ids."""
+        end = now - timedelta(seconds=self._store.settings.audit_retention)
+        start = self._store.keys.audit
+        old = start + id_floor(max(1, int(end.timestamp() * 1000)))
+        if (await self._store.client.range(start, old, limit=1, keys_only=True)).kvs:
+            await self._store.client.txn(Txn([], [delete_range(start, old)]))
 
 
 _KINDS = {

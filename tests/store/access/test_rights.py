@@ -56,7 +56,15 @@ def test_every_kind_of_key_is_given_to_some_role_and_every_role_names_kinds_that
     [
         (
             "worker",
-            {"apis", "clients", "client_usages", "signing_keys", "revocations", "idempotencies"},
+            {
+                "apis",
+                "audit",
+                "clients",
+                "client_usages",
+                "signing_keys",
+                "revocations",
+                "idempotencies",
+            },
         ),
         (
             "inspector",

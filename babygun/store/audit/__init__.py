@@ -1,0 +1,1 @@
+"""The audit: who changed what, by the API or by the command line."""

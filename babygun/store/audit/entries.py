@@ -1,0 +1,157 @@
+"""Audit entries: written before a change, and again with its outcome.
+
+An entry holds no secret, no message content and no recipient's address. An address stands there
+as its hash (:func:`babygun.email.addresses.hash_of`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Literal, get_args
+
+import msgspec
+from msgspec.structs import replace
+
+from babygun.email.ids import created_ms, email_id
+from babygun.errors import BabygunError, EtcdError, OutcomeUnknown
+from babygun.etcd import Txn, delete, present, put
+from babygun.runtime.clock import at_ms, utc_now
+from babygun.runtime.identifiers import new_short_id
+from babygun.runtime.logs import get_logger
+from babygun.store import codec
+from babygun.store.store import Store
+
+log = get_logger("store")
+
+Via = Literal["api", "command", "process"]
+# begun    the change goes on, or its process died: then nobody knows whether it was made
+# done     it is made
+# failed   it is not made, or not all of it: the reason says more
+# unknown  etcd did not say whether it is made
+Outcome = Literal["begun", "done", "failed", "unknown"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+# Characters of an action's target and of each detail.
+_MOST_TEXT = 300
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """``audit/<id>``: one change, or an attempt at it.
+
+    ``action``: the name of the API's call, such as ``delete_client``; a command has the same.
+    ``by``: the client that called, ``user@host`` of a command, or the id of a process.
+    ``target``: what it was done to. ``details``: what was asked for, by field. ``address``: the IP
+    address of the caller.
+    """
+
+    id: str
+    action: str
+    by: str
+    via: Via
+    target: str = ""
+    details: dict[str, str] = {}
+    address: str = ""
+    request_id: str = ""
+    outcome: Outcome = "begun"
+    ended_at: datetime | None = None
+    reason: str = ""
+
+    @property
+    def at(self) -> datetime:
+        """When it began."""
+        return at_ms(created_ms(self.id))
+
+
+class Recording:
+    """An entry while its change goes on. The change may add to it."""
+
+    def __init__(self, entry: AuditEntry) -> None:
+        self.entry = entry
+        self.refused = False  # nothing was changed: no entry stays
+        self.outcome: Outcome | None = None  # where the change knows better
+
+    def add(self, *, target: str = "", details: Mapping[str, str] | None = None) -> None:
+        """Says more of the change. ``target``: where it was not known before."""
+        entry = self.entry
+        self.entry = replace(
+            entry,
+            target=entry.target or target[:_MOST_TEXT],
+            details={**entry.details, **_cut(details or {})},
+        )
+
+
+def new_entry(
+    action: str,
+    *,
+    by: str,
+    via: Via,
+    target: str = "",
+    details: Mapping[str, str] | None = None,
+    address: str = "",
+    request_id: str = "",
+) -> AuditEntry:
+    """An entry that begins now."""
+    return AuditEntry(
+        id=email_id(time.time_ns(), new_short_id()),
+        action=action,
+        by=by,
+        via=via,
+        target=target[:_MOST_TEXT],
+        details=_cut(details or {}),
+        address=address,
+        request_id=request_id,
+    )
+
+
+@asynccontextmanager
+async def recorded(store: Store, entry: AuditEntry) -> AsyncIterator[Recording]:
+    """Writes the entry, runs the change inside, and writes its outcome.
+
+    Raises EtcdError if the entry can't be written: then the change does not begin. If the outcome
+    can't be written, the entry stays ``begun``, which says that nobody knows it.
+    """
+    await write(store, entry)
+    recording = Recording(entry)
+    try:
+        yield recording
+    except BaseException as error:
+        await _end(store, recording, _outcome_of(error), _reason_of(error))
+        raise
+    await _end(store, recording, "done")
+
+
+async def write(store: Store, entry: AuditEntry) -> None:
+    """Writes an entry. Raises EtcdError."""
+    await store.client.put(store.keys.audit_entry(entry.id), codec.encode_state(entry))
+
+
+def _outcome_of(error: BaseException) -> Outcome:
+    known = isinstance(error, BabygunError) and not isinstance(error, OutcomeUnknown)
+    return "failed" if known else "unknown"
+
+
+def _reason_of(error: BaseException) -> str:
+    return str(error)[:_MOST_TEXT] if isinstance(error, BabygunError) else type(error).__name__
+
+
+async def _end(store: Store, recording: Recording, outcome: Outcome, reason: str = "") -> None:
+    """Writes the outcome. The entry must still be there: a retention may have deleted it."""
+    ended = replace(
+        recording.entry,
+        outcome=recording.outcome or outcome,
+        ended_at=utc_now(),
+        reason=reason,
+    )
+    key = store.keys.audit_entry(ended.id)
+    op = delete(key) if recording.refused else put(key, codec.encode_state(ended))
+    try:
+        await store.client.txn(Txn([present(key)], [op]))
+    except EtcdError as error:
+        log.warning("audit outcome not written", entry=ended.id, error=str(error))
+
+
+def _cut(details: Mapping[str, str]) -> dict[str, str]:
+    return {name: value[:_MOST_TEXT] for name, value in details.items()}
