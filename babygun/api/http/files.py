@@ -32,7 +32,9 @@ VIEWS = (
     "/page/sites",
     "/page/domains",
     "/page/domains/{id}",
+    "/page/warm-ups",
     "/page/clients",
+    "/page/audit",
     "/page/webhooks",
     "/page/webhooks/{id}",
     "/page/suppressions",
@@ -75,7 +77,7 @@ class Page:
         served = {
             "main.js": bundle(found, "main.js"),
             "stream.js": found["stream.js"],  # a shared worker runs it alone
-            "style.css": found["style.css"] + found["views.css"],
+            "style.css": "".join(found[f"{name}.css"] for name in ("style", "views", "operators")),
             "icon.svg": found["icon.svg"],
         }
         self.files = {name: text.encode() for name, text in served.items()}

@@ -6,7 +6,7 @@ const WIDTH = 720;
 const HEIGHT = 160;
 
 // The least round number that all values fit below.
-export function ceiling(most) {
+export function roundAbove(most) {
   if (most <= 1) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
   return [1, 2, 5, 10].map((step) => step * power).find((round) => round >= most);
@@ -31,7 +31,7 @@ function line(values, top) {
 
 // `series`: [[name, label, class], …].
 export function chart(history, series) {
-  const top = ceiling(
+  const top = roundAbove(
     Math.max(0, ...series.flatMap(([name]) => history[name].filter((value) => value !== null))),
   );
   const start = Date.parse(history.start);

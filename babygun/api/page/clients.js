@@ -1,27 +1,18 @@
-// Who may use the API: clients with their scopes; new ones, and an end to others.
-import { call, get, post } from "./api.js";
+// Who may use the API: clients with their scopes and limits; new ones, and an end to others.
+import { call, get } from "./api.js";
+import { askForChanges, askForClient, askForSecret, SCOPES } from "./clientform.js";
 import { $, h, show } from "./dom.js";
-import { cell, copyable, empty, failure, shownOnce, table, when } from "./status.js";
-import { ask, doing, fillIn, notify } from "./messages.js";
+import { count } from "./format.js";
+import { cell, copyable, empty, failure, meter, shownOnce, table, when } from "./status.js";
+import { ask, doing, notify } from "./messages.js";
 import { setNames } from "./names.js";
 
-const SCOPES = {
-  "emails:send": "send, cancel and retry e-mails",
-  "emails:read": "read its own e-mails",
-  domains: "have sending domains of its own",
-  webhooks: "have webhooks of its own",
-  suppressions: "see and change its own suppressions",
-  "suppressions:ignore": "send to suppressed addresses",
-  "workers:read": "see workers and the overview",
-  admin: "everything, of everybody",
-};
-
-const USUAL = ["emails:send", "emails:read", "webhooks", "suppressions"];
+const COLUMNS = ["Client", "Scopes", "Limits", "Recipients today", "Made", ""];
 
 export function open(root, { who }) {
   let clients = null;
   let trouble = null;
-  let made = null; // a client just made, with the secret that is shown once
+  let made = null; // what is shown once: { id, client_secret } of a new client, or a new secret
 
   async function read() {
     try {
@@ -36,93 +27,112 @@ export function open(root, { who }) {
 
   const remove = (client) =>
     doing(async () => {
-      if (
-        !(await ask(
-          `Delete ${client.name}?`,
-          "All its tokens are refused within a second. Its e-mails stay, and go on. This " +
-            "can't be undone.",
-          "Delete",
-          { danger: true, keep: "Keep it" },
-        ))
-      )
-        return;
+      const text =
+        "All its tokens are refused within a second. Its e-mails stay, and go on. This can't " +
+        "be undone.";
+      const sure = { danger: true, keep: "Keep it" };
+      if (!(await ask(`Delete ${client.name}?`, text, "Delete", sure))) return;
       await call("DELETE", `/clients/${encodeURIComponent(client.id)}`);
-      if (made?.client_id === client.id || made?.id === client.id) made = null;
+      if (made?.id === client.id) made = null;
       notify(`${client.name} is deleted.`);
       await read();
     });
 
-  const create = () =>
-    fillIn("New client", {
-      fields: [
-        h(
-          "label",
-          null,
-          "Name",
-          h("input", { name: "name", required: true, maxlength: 200, placeholder: "web shop" }),
-        ),
-        h(
-          "fieldset",
-          null,
-          h("legend", null, "It may"),
-          Object.entries(SCOPES).map(([scope, does]) =>
-            h(
-              "label",
-              { class: "check" },
-              h("input", {
-                type: "checkbox",
-                name: "scope",
-                value: scope,
-                checked: USUAL.includes(scope),
-              }),
-              h("span", null, h("code", null, scope), h("span", { class: "soft" }, ` ${does}`)),
-            ),
-          ),
-        ),
-        h(
-          "label",
-          null,
-          h(
-            "span",
-            null,
-            "At most ",
-            h("span", { class: "soft" }, "e-mails a second at each API process; empty: no limit"),
-          ),
-          h("input", { name: "rate", type: "number", min: 0.1, step: "any" }),
-        ),
-      ],
-      action: "Create",
-      async submit(form) {
-        const scopes = form.getAll("scope");
-        if (!scopes.length) throw new Error("Choose at least one scope.");
-        const rate = form.get("rate");
-        made = await post("/clients", {
-          name: form.get("name").trim(),
-          scopes,
-          ...(rate ? { rate: Number(rate) } : {}),
-        });
-      },
-      async done() {
-        await read();
-        $(".secret")?.focus();
-      },
+  async function shown(found) {
+    made = found;
+    await read();
+    $(".secret")?.focus();
+  }
+
+  const create = () => askForClient(shown);
+
+  const change = (client) =>
+    askForChanges(client, () => {
+      notify(`${client.name} is changed.`);
+      return read();
     });
 
   function secret() {
-    const id = made.client_id ?? made.id;
+    const { id, name, client_secret: text, previous_until: until } = made;
+    const named = name ?? clients?.find((one) => one.id === id)?.name ?? id;
     return shownOnce(
-      "The new client's secret",
-      `${made.name} is made`,
+      name ? "The new client's secret" : "The new secret",
+      name ? `${named} is made` : `${named} has a new secret`,
       [
         ["Client id", id],
-        ["Secret", made.client_secret],
+        ["Secret", text],
       ],
       () => ((made = null), draw()),
+      until && ["The one before works until ", when(until, "day"), "."],
       "A token for it:",
-      copyable(`curl -s -X POST -u '${id}:${made.client_secret}' ${location.origin}/tokens`, {
+      copyable(`curl -s -X POST -u '${id}:${text}' ${location.origin}/tokens`, {
         block: true,
         label: "Command for a token",
       }),
+    );
+  }
+
+  const limits = ({ rate, recipients_per_day: daily, weight }) =>
+    [
+      rate && h("p", null, `${count(rate)} e-mails/s`),
+      daily && h("p", null, `${count(daily)} recipients a day`),
+      weight > 1 && h("p", null, `weight ${weight}`),
+    ].filter(Boolean);
+
+  const today = ({ recipients_today: used, recipients_per_day: daily }) => [
+    h("p", null, count(used), daily && ` of ${count(daily)}`),
+    daily && meter(used / daily, "Recipients today, of those of a day"),
+  ];
+
+  function row(one) {
+    const act = (word, onclick) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet small",
+          "aria-label": `${word.replace("…", "")} ${one.name}`,
+          onclick,
+        },
+        word,
+      );
+    const own = one.id === who.client_id;
+    return h(
+      "tr",
+      { "data-key": one.id },
+      h(
+        "th",
+        { scope: "row" },
+        one.name || "(no name)",
+        own && h("span", { class: "tag" }, "you"),
+        h("br"),
+        h("code", { class: "soft" }, one.id),
+        one.previous_secret_until &&
+          h(
+            "p",
+            { class: "soft" },
+            "secret before: until ",
+            when(one.previous_secret_until, "day"),
+          ),
+      ),
+      cell(
+        "Scopes",
+        one.scopes.map((scope) => h("span", { class: "tag", title: SCOPES[scope] }, scope)),
+      ),
+      cell("Limits", limits(one).length ? limits(one) : h("span", { class: "soft" }, "no limit")),
+      cell("Recipients today", today(one)),
+      cell("Made", when(one.created_at)),
+      h(
+        "td",
+        { class: "end" },
+        h(
+          "div",
+          { class: "acts" },
+          act("Change…", () => change(one)),
+          act("New secret…", () => askForSecret(one, shown)),
+          !own && act("Delete…", remove(one)),
+        ),
+      ),
     );
   }
 
@@ -140,51 +150,11 @@ export function open(root, { who }) {
       clients &&
         !clients.length &&
         empty("No clients", "An application needs one to send e-mails."),
-      clients?.length > 0 &&
-        table(
-          "clients",
-          ["Client", "Scopes", "Rate", "Made", ""],
-          clients.map((one) => {
-            const id = one.client_id ?? one.id;
-            return h(
-              "tr",
-              { "data-key": id },
-              h(
-                "th",
-                { scope: "row" },
-                one.name || "(no name)",
-                id === who.client_id && h("span", { class: "tag" }, "you"),
-                h("br"),
-                h("code", { class: "soft" }, id),
-              ),
-              cell(
-                "Scopes",
-                one.scopes.map((scope) => h("span", { class: "tag", title: SCOPES[scope] }, scope)),
-              ),
-              cell("Rate", one.rate ? `${one.rate}/s` : h("span", { class: "soft" }, "no limit")),
-              cell("Made", when(one.created_at)),
-              h(
-                "td",
-                { class: "end" },
-                id !== who.client_id &&
-                  h(
-                    "button",
-                    {
-                      type: "button",
-                      class: "quiet small",
-                      "aria-label": `Delete ${one.name}`,
-                      onclick: remove({ ...one, id }),
-                    },
-                    "Delete…",
-                  ),
-              ),
-            );
-          }),
-        ),
+      clients?.length > 0 && table("clients", COLUMNS, clients.map(row)),
     );
   }
 
-  show(root, h("h1", null, "Clients"));
+  show(root, h("h1", null, "Clients"), h("p", { class: "soft" }, "Reading…"));
   read();
   return { keys: [["+", "new client", create]], close: () => {} };
 }

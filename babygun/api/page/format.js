@@ -86,6 +86,10 @@ export function relative(ms) {
   return seconds > 0 ? `in ${words}` : `${words} ago`;
 }
 
+// A day of the calendar in UTC, as 2026-11-23.
+const calendar = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+export const utcDay = (text) => calendar.format(new Date(text));
+
 export const exact = (ms) => `${exactly.format(ms)}\n${new Date(ms).toISOString()}`;
 export const clockTime = (ms) => clock.format(ms);
 export const dayTime = (ms) => day.format(ms);

@@ -15,7 +15,9 @@ const EVERYWHERE = [
   ["g d", "go to the domains", () => go("/page/domains")],
   ["g h", "go to the webhooks", () => go("/page/webhooks")],
   ["g p", "go to the suppressions", () => go("/page/suppressions")],
+  ["g u", "go to the warm-ups", () => go("/page/warm-ups")],
   ["g c", "go to the clients", () => go("/page/clients")],
+  ["g a", "go to the audit", () => go("/page/audit")],
 ];
 
 let lent = [];

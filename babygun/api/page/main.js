@@ -8,6 +8,7 @@ import { badge, emptyView, failure } from "./status.js";
 import { go, place, rename, route } from "./router.js";
 import { doing } from "./messages.js";
 import { dayTime, duration, now } from "./format.js";
+import * as audit from "./audit.js";
 import * as clients from "./clients.js";
 import * as compose from "./compose.js";
 import * as domain from "./domain.js";
@@ -19,6 +20,7 @@ import * as schedule from "./schedule.js";
 import * as signin from "./signin.js";
 import * as sites from "./sites.js";
 import * as suppressions from "./suppressions.js";
+import * as warmups from "./warmups.js";
 import * as webhook from "./webhook.js";
 import * as webhooks from "./webhooks.js";
 import * as workers from "./workers.js";
@@ -34,10 +36,12 @@ const VIEWS = {
   sites: { module: sites, label: "Sites", scope: "workers:read" },
   domains: { module: domains, label: "Domains", scope: "domains" },
   domain: { module: domain, of: "domains", scope: "domains" },
+  "warm-ups": { module: warmups, label: "Warm-ups", scope: "workers:read" },
   webhooks: { module: webhooks, label: "Webhooks", scope: "webhooks" },
   webhook: { module: webhook, of: "webhooks", scope: "webhooks" },
   suppressions: { module: suppressions, label: "Suppressions", scope: "suppressions" },
   clients: { module: clients, label: "Clients", scope: "admin" },
+  audit: { module: audit, label: "Audit", scope: "admin" },
   compose: { module: compose, label: "Compose", scope: "emails:send" },
 };
 

@@ -5,14 +5,14 @@ import { chart } from "./chart.js";
 import { Deliveries } from "./deliveries.js";
 import { h, show } from "./dom.js";
 import { bytes, count, duration, many, rate } from "./format.js";
-import { failure, badge, when } from "./status.js";
+import { failure, badge, meter, when } from "./status.js";
 import { held } from "./held.js";
 import { rename } from "./router.js";
+import { watchPutOff } from "./warmups.js";
 import { AGAIN, HOUR, SERIES, tail, watchOverview } from "./watch.js";
 
 // What the chart shows, in points.
 const RANGES = { "5m": ["5 min", 60], "15m": ["15 min", 180], "1h": ["1 hour", HOUR] };
-const NEARLY_FULL = 0.8; // of the quota of etcd
 
 export const checkIn = (worker) =>
   worker.draining
@@ -31,7 +31,7 @@ export const sliceBar = ([from, to]) =>
 export function open(root, { query, may }) {
   let range = query.range in RANGES ? query.range : "1h";
   let last = null;
-  const again = () => last && draw(root, last, { range, choose, deliveries, named });
+  const again = () => last && draw(root, last, { range, choose, deliveries, named, warmUps });
   const named = (domain) =>
     may("domains")
       ? h("a", { href: `/page/domains/${domain}` }, domain)
@@ -42,6 +42,7 @@ export function open(root, { query, may }) {
     rename(path("/page/overview", { range: range === "1h" ? "" : range }));
     again();
   };
+  const warmUps = watchPutOff(again);
   const stream = watchOverview((data, error) => {
     if (!data)
       return show(
@@ -64,6 +65,7 @@ export function open(root, { query, may }) {
     keys: [],
     close() {
       stream.close();
+      warmUps.close();
       if (!deliveries) return;
       stop();
       deliveries.numbers.stop();
@@ -71,7 +73,7 @@ export function open(root, { query, may }) {
   };
 }
 
-function draw(root, data, { range, choose, deliveries, named }) {
+function draw(root, data, { range, choose, deliveries, named, warmUps }) {
   const { rates, history, workers, apis, etcd } = data;
   show(
     root,
@@ -79,6 +81,7 @@ function draw(root, data, { range, choose, deliveries, named }) {
     data.problem && h("p", { class: "wrong", role: "alert", "data-key": "problem" }, data.problem),
     data.held?.length > 0 &&
       h("section", { "data-key": "held" }, h("h2", null, "Held sites"), held(data.held)),
+    warmUps.draw(),
     data.domain_alarms?.length > 0 &&
       h(
         "section",
@@ -202,20 +205,6 @@ function queues(all) {
   );
 }
 
-const fullness = (part) =>
-  h(
-    "span",
-    {
-      class: part > NEARLY_FULL ? "slice meter full" : "slice meter",
-      role: "meter",
-      "aria-label": "Database in use, of the quota",
-      "aria-valuemin": 0,
-      "aria-valuemax": 100,
-      "aria-valuenow": Math.round(part * 100),
-    },
-    h("span", { style: { left: "0", width: `${Math.min(100, part * 100)}%` } }),
-  );
-
 function members({ members: all, alarms }) {
   return [
     h(
@@ -238,7 +227,7 @@ function members({ members: all, alarms }) {
             h(
               "div",
               { class: "row" },
-              fullness(one.db_in_use_bytes / one.quota_bytes),
+              meter(one.db_in_use_bytes / one.quota_bytes, "Database in use, of the quota"),
               h(
                 "span",
                 { class: "soft" },

@@ -6,7 +6,8 @@ const ROUTES = [
   [/^\/page\/emails\/([^/]+)$/, "email"],
   [/^\/page\/webhooks\/([^/]+)$/, "webhook"],
   [/^\/page\/domains\/([^/]+)$/, "domain"],
-  [/^\/page\/(compose|domains|schedule|workers|sites|webhooks|suppressions|clients)$/, null],
+  [/^\/page\/(audit|clients|compose|domains|schedule|sites)$/, null],
+  [/^\/page\/(suppressions|warm-ups|webhooks|workers)$/, null],
 ];
 
 let arrived = () => {};

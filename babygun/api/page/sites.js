@@ -5,6 +5,7 @@ import { count, duration, many } from "./format.js";
 import { quoted } from "./held.js";
 import { doing, field, fillIn, notify } from "./messages.js";
 import { cell, empty, failure, none, table, when } from "./status.js";
+import { watchPutOff } from "./warmups.js";
 
 const REFRESH = 5000; // ms between two readings
 const SOME = 100; // sites that are shown before a person asks for the rest
@@ -183,6 +184,7 @@ export function open(root, { may }) {
         steers && h("button", { type: "button", onclick: () => hold(null) }, "Hold a site"),
       ),
       trouble && failure(trouble, read),
+      warmUps.draw(),
       sites &&
         !sites.length &&
         empty(
@@ -206,11 +208,15 @@ export function open(root, { may }) {
   }
 
   show(root, h("h1", null, "Sites"), h("p", { class: "soft" }, "Reading…"));
+  const warmUps = watchPutOff(() => sites && draw());
   read();
   const stop = every(REFRESH, read);
   return {
     keys: steers ? [["+", "hold a site", () => hold(null)]] : [],
-    close: stop,
+    close() {
+      stop();
+      warmUps.close();
+    },
   };
 }
 

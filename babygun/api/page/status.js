@@ -134,6 +134,23 @@ export async function copy(text) {
 
 export const none = () => h("span", { class: "none" }, "–");
 
+const NEARLY_FULL = 0.8;
+
+// How much of something is used: `part` of 1.
+export const meter = (part, label) =>
+  h(
+    "span",
+    {
+      class: part > NEARLY_FULL ? "slice meter full" : "slice meter",
+      role: "meter",
+      "aria-label": label,
+      "aria-valuemin": 0,
+      "aria-valuemax": 100,
+      "aria-valuenow": Math.round(part * 100),
+    },
+    h("span", { style: { left: "0", width: `${Math.min(100, part * 100)}%` } }),
+  );
+
 // A table that becomes cards where there is no room. `columns`: names, those of numbers in
 // `numbers`; "" is that of buttons.
 export const table = (kind, columns, rows, numbers = []) =>

@@ -1,0 +1,182 @@
+// Who changed what: a client, an operator's command, or a process.
+import { get, path } from "./api.js";
+import { $, h, show } from "./dom.js";
+import { count } from "./format.js";
+import { names, client, withNames } from "./names.js";
+import { go } from "./router.js";
+import { SPANS } from "./search.js";
+import { badge, cell, empty, failure, table, when } from "./status.js";
+
+const PAGE = 100;
+const NAMES = ["target", "action", "by", "outcome", "span"];
+const COLUMNS = ["When", "Who", "What", "To", "Details", "Outcome"];
+const OUTCOMES = { done: "complete", begun: "waiting", failed: "failed", unknown: "waiting" };
+const VIA = { api: "", command: "by a command", process: "a process" };
+
+const filtersOf = (query) => {
+  const found = NAMES.filter((name) => query[name]).map((name) => [name, [query[name]].flat()[0]]);
+  return Object.fromEntries(found.filter(([name, value]) => name !== "span" || value in SPANS));
+};
+
+function asked({ span, ...filters }) {
+  const after = span && new Date(Date.now() - SPANS[span].seconds * 1000).toISOString();
+  return { ...filters, after };
+}
+
+export function open(root, { query, may }) {
+  let filters = filtersOf(query);
+  let entries = null;
+  let cursor = null;
+  let trouble = null;
+  const tools = h("div", { class: "tools" });
+  const body = h("div");
+  show(root, h("h1", null, "Audit"), tools, body);
+
+  async function read(further = false) {
+    const mine = filters;
+    try {
+      const page = { limit: PAGE, cursor: further ? cursor : null };
+      const found = await get(path("/audit", { ...asked(filters), ...page }));
+      if (mine !== filters) return; // the filters are others by now
+      entries = further ? [...entries, ...found.entries] : found.entries;
+      ({ cursor } = found);
+      trouble = null;
+    } catch (error) {
+      trouble = error;
+    }
+    draw();
+  }
+
+  const filter = (changes) => go(path("/page/audit", filtersOf({ ...filters, ...changes })));
+
+  const select = (name, label, all, options) =>
+    h(
+      "select",
+      { "aria-label": label, onchange: (event) => filter({ [name]: event.target.value }) },
+      [["", all], ...options].map(([value, word]) =>
+        h("option", { value, selected: value === (filters[name] ?? "") }, word),
+      ),
+    );
+
+  function toolbar() {
+    const search = (event) => {
+      event.preventDefault();
+      const typed = (name) => $(`[name=${name}]`, tools).value.trim();
+      filter({ target: typed("target"), action: typed("action") });
+    };
+    const words = (name, label, given) =>
+      h("input", {
+        name,
+        value: filters[name],
+        "aria-label": label,
+        placeholder: label,
+        autocapitalize: "none",
+        spellcheck: "false",
+        ...given,
+      });
+    show(
+      tools,
+      h(
+        "form",
+        { role: "search", class: "row", onsubmit: search },
+        words("target", "To what: an id, a domain, a site, an address", { type: "search" }),
+        words("action", "What, such as hold_site"),
+        h("button", { class: "quiet" }, "Search"),
+      ),
+      h(
+        "div",
+        { class: "row" },
+        select("by", "Who", "Anybody", names()),
+        select(
+          "outcome",
+          "Outcome",
+          "Any outcome",
+          Object.keys(OUTCOMES).map((one) => [one, one]),
+        ),
+        select(
+          "span",
+          "When",
+          "Any time",
+          Object.entries(SPANS).map(([span, { words: said }]) => [span, `In ${said}`]),
+        ),
+      ),
+    );
+  }
+
+  const row = (one) =>
+    h(
+      "tr",
+      { "data-key": one.id },
+      h("th", { scope: "row" }, when(one.at)),
+      cell("Who", [
+        client(one.by),
+        (VIA[one.via] || one.address) &&
+          h("p", { class: "soft" }, VIA[one.via] || `from ${one.address}`),
+      ]),
+      cell("What", one.action.replaceAll("_", " ")),
+      cell("To", one.target && h("code", { class: "long" }, one.target)),
+      cell(
+        "Details",
+        Object.entries(one.details).map(([name, value]) =>
+          h("p", { class: "long" }, h("span", { class: "soft" }, `${name} `), value),
+        ),
+      ),
+      cell("Outcome", [
+        badge(OUTCOMES[one.outcome], one.outcome),
+        one.reason && h("p", { class: "soft long" }, one.reason),
+      ]),
+    );
+
+  function draw() {
+    const filtered = Object.keys(filters).length > 0;
+    show(
+      body,
+      trouble && failure(trouble, () => read()),
+      !entries && !trouble && h("p", { class: "soft" }, "Reading…"),
+      entries &&
+        !entries.length &&
+        !cursor &&
+        empty(
+          filtered ? "Nothing matches" : "Nothing was changed yet",
+          filtered
+            ? h("a", { class: "button", href: "/page/audit" }, "Show all")
+            : "Changes by the API, by commands and by processes stand here, newest first.",
+        ),
+      entries?.length > 0 && table("audit", COLUMNS, entries.map(row)),
+      entries &&
+        (entries.length > 0 || cursor) &&
+        h(
+          "div",
+          { class: "listfoot" },
+          h("p", { class: "soft" }, cursor ? `${count(entries.length)} so far` : "That is all."),
+          cursor &&
+            h(
+              "button",
+              { type: "button", class: "quiet", onclick: () => read(true) },
+              "Look further back",
+            ),
+        ),
+    );
+  }
+
+  function begin() {
+    entries = null;
+    toolbar();
+    draw();
+    read();
+  }
+
+  withNames(may, () => {
+    toolbar();
+    draw();
+  });
+  begin();
+  return {
+    arrive({ query: next }) {
+      filters = filtersOf(next);
+      begin();
+    },
+    keys: [["/", "search", () => $("[name=target]", tools).select()]],
+    close() {},
+  };
+}
