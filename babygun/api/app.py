@@ -60,6 +60,7 @@ from babygun.api.operations import (
     overview,
     probes,
     sites,
+    tls_reports,
     warm_ups,
     workers,
 )
@@ -121,6 +122,7 @@ _HANDLERS = (
     workers,
     sites,
     warm_ups,
+    tls_reports,
     overview,
     audit,
     stream,

@@ -12,7 +12,7 @@ from typing import get_args
 from msgspec.structs import replace
 
 from babygun.cli.audited import command_entry
-from babygun.cli.domain_checks import check_domain
+from babygun.cli.domain_checks import check_bounce_host, check_domain, check_sealing_key
 from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.mail_checks import check_mail
@@ -135,8 +135,9 @@ async def examine(
                 yield Finding("warn", hint)
         for endpoint in loaded.etcd_endpoints:
             yield await _clock(loaded, endpoint)
-    async for finding in _or_error(check_mail(loaded, relays=relays, mx=mx)):
-        yield finding
+    for checks in (check_mail(loaded, relays=relays, mx=mx), check_bounce_host(loaded)):
+        async for finding in _or_error(checks):
+            yield finding
 
 
 def _certificates(loaded: Settings) -> Iterator[Finding]:
@@ -223,6 +224,7 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
     for checks in (
         _room(store),
         _api_clients(store),
+        check_sealing_key(store),
         _workers(store),
         _holds(store),
         _jobs(store, alarms),

@@ -15,6 +15,7 @@ from babygun.cli.mail_checks import (
     check_mail_hosts,
     check_sending_host,
 )
+from babygun.cli.output import count_of
 from babygun.dns import Resolver
 from babygun.domains.verify import check, look
 from babygun.domains.wanted import Sending, dkim_purpose, sending_of
@@ -25,7 +26,7 @@ from babygun.email.sending_domains import (
     SendingDomain,
     sending_domain_name,
 )
-from babygun.errors import BabygunError, EtcdError, SettingsError
+from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
 from babygun.routing.routes import load_routes
 from babygun.routing.server import Server
 from babygun.runtime.clock import utc_now
@@ -34,6 +35,7 @@ from babygun.smtp import check_server
 from babygun.store import Store
 from babygun.store.domains.alarms import list_alarms
 from babygun.store.domains.change import read_domain
+from babygun.store.domains.dkim_keys import closed_keys
 
 _LEVELS: dict[RecordStatus, Level] = {
     "verified": "ok",
@@ -103,6 +105,41 @@ def _finding(record: DnsRecord) -> Finding:
     return Finding(_LEVELS[record.status], said)
 
 
+async def check_sealing_key(store: Store) -> AsyncIterator[Finding]:
+    """Whether the DKIM keys can be opened: without that, the mail of their domains waits."""
+    try:
+        closed = await closed_keys(store)
+    except PermissionDenied:
+        yield Finding("ok", "this etcd user may not see DKIM keys")
+        return
+    if closed:
+        shown = ", ".join(closed[:3]) + (" …" if len(closed) > 3 else "")
+        yield Finding(
+            "bad",
+            f"the sealing key of {count_of(len(closed), 'DKIM key')} is missing here: {shown}."
+            " Mail that they sign waits, if workers lack it too: set BABYGUN_SECRETS_KEY_FILE",
+        )
+    elif store.sealer is not None:
+        yield Finding("ok", "all DKIM keys can be opened")
+    elif store.settings.require_domains:
+        yield Finding(
+            "warn",
+            "there is no sealing key here, and without it no sending domain can be made: set"
+            " BABYGUN_SECRETS_KEY_FILE",
+        )
+
+
+async def check_bounce_host(loaded: Settings) -> AsyncIterator[Finding]:
+    """Whether DNS leads bounce messages anywhere."""
+    host = loaded.bounce_hostname
+    if host and not await addresses_in_dns(Resolver(loaded.resolvers), host):
+        yield Finding(
+            "bad",
+            f"the bounce host {host} has no address in DNS: bounce messages can't come back. Add"
+            " an A or AAAA record with the address of babygun bounced",
+        )
+
+
 async def _bounces(
     loaded: Settings, resolver: Resolver, sending: Sending
 ) -> AsyncIterator[Finding]:
@@ -110,6 +147,8 @@ async def _bounces(
     host = sending.bounce_hostname
     if not host:
         yield Finding("ok", "BABYGUN_BOUNCE_HOSTNAME is not set: there is no return path")
+    async for finding in check_bounce_host(loaded):
+        yield finding
     for address in await addresses_in_dns(resolver, host) if host else ():
         server = Server(host, loaded.mx_port, str(address))
         try:

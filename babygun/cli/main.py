@@ -43,6 +43,7 @@ COMMANDS = (
     Command("workers", "list the live workers"),
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),
     Command("warm-ups", "show how much new addresses and domains may send; skip, begin again"),
+    Command("tls-reports", "list and show the TLS reports that domains got"),
     Command("webhooks", "make webhooks; show what was sent to them, and send it again"),
     Command("audit", "show who changed what, by the API and by commands"),
     Command("classify", "show how a mail server's reply is classified"),

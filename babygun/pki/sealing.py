@@ -40,6 +40,10 @@ class Sealer:
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._ciphers[self.key_id].encrypt(nonce, secret, name)
 
+    def has(self, key_id: str) -> bool:
+        """Whether it has the key of this id, and so opens what that one has sealed."""
+        return key_id in self._ciphers
+
     def open(self, sealed: bytes, sealed_by: str, name: bytes) -> bytes:
         """``sealed_by``: the id of the key that sealed it. Raises CannotOpen."""
         cipher = self._ciphers.get(sealed_by)

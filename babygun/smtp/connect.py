@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from babygun.email.model import TlsResult
 from babygun.routing.server import Server
-from babygun.routing.tls_policy import TlsPolicy, Violation
+from babygun.routing.tls_policy import ResultType, TlsPolicy, Violation
 from babygun.smtp.connect_failed import ConnectFailed, connect_failed
 from babygun.smtp.connection import Connection
 from babygun.smtp.handshake import Times, connect_once
@@ -34,17 +34,19 @@ async def connect(
     times: Times,
     on_lost: Callable[[Connection], None],
     plain_because: str = "",
+    violated: Violation | None = None,
 ) -> Connection:
     """A connection that is ready for MAIL. Raises ConnectFailed.
 
     ``plain_because``: why opportunistic TLS is to be left out; the connection has the same field.
+    ``violated``: how the server violates a policy that only tests. It is known, so not tried.
     """
     once = partial(connect_once, contexts=contexts, hostname=hostname, times=times, on_lost=on_lost)
     try:
         if server.policy.kind == "none":
             connection = await _without_policy(server, once, plain_because)
         elif server.policy.testing:
-            connection = await _under_test(server, once, plain_because)
+            connection = await _under_test(server, once, plain_because, violated)
         else:
             connection = await _under_policy(server, once)
     except ConnectFailed as failed:
@@ -77,9 +79,11 @@ async def _without_policy(server: Server, once: _Once, plain_because: str) -> Co
             plain_because = str(error)
     connection = await once(dataclasses.replace(server, tls="none"))
     connection.plain_because = plain_because
+    failure: ResultType = "validation-failure"  # of a while ago; in general
     if failed is not None and failed.violation is not None:
         connection.plain_for_long = failed.for_long
-        connection.tls = replace(connection.tls, failure=failed.violation.result_type)
+        failure = failed.violation.result_type
+    connection.tls = replace(connection.tls, failure=failure)
     return connection
 
 
@@ -98,9 +102,11 @@ async def _under_policy(server: Server, once: _Once) -> Connection:
         raise _violated(policy, error) from error
 
 
-async def _under_test(server: Server, once: _Once, plain_because: str) -> Connection:
+async def _under_test(
+    server: Server, once: _Once, plain_because: str, violated: Violation | None
+) -> Connection:
     """As the policy demands it; otherwise as without it, which is noted in the result."""
-    violation = server.policy.violation
+    violation = server.policy.violation or violated
     if violation is None:
         try:
             return await once(_strict(server))
@@ -110,7 +116,7 @@ async def _under_test(server: Server, once: _Once, plain_because: str) -> Connec
             violation = error.violation
     connection = await _without_policy(server, once, plain_because)
     connection.tls = replace(connection.tls, failure=violation.result_type)
-    connection.tls_failed = violation.text
+    connection.violation = violation
     return connection
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from babygun.email.model import TlsResult
 from babygun.routing.server import Server
+from babygun.routing.tls_policy import Violation
 from babygun.smtp.deadline import Deadline
 from babygun.smtp.permits import Permit
 from babygun.smtp.reply_parser import ReplyParser, ServerReply
@@ -84,7 +85,7 @@ class Connection(asyncio.Protocol):
     ) -> None:
         self.capabilities = capabilities
         self.tls = tls
-        self.tls_failed = ""  # how it violates a policy that only tests
+        self.violation: Violation | None = None  # of a policy that only tests
         self.plain_because = ""  # why there is no TLS though the server offers it
         self.plain_for_long = False  # TLS would fail again for the same reason
         self.lost = ""  # why the connection is gone; empty while it is there

@@ -133,7 +133,8 @@ class Opener:
         self, server: Server, times: Times, on_lost: Callable[[Connection], None]
     ) -> Connection:
         """A connection to one server. Raises ConnectFailed."""
-        workarounds = self._known.workarounds.of(server.endpoint)
+        workarounds, now = self._known.workarounds.of(server.endpoint), self._loop.time()
+        violated = workarounds.violation_of(server.policy, now) if server.policy.testing else None
         with tracing.child("smtp connect", "client") as span:
             span.set("server.address", server.host)
             span.set("server.port", server.port)
@@ -145,16 +146,20 @@ class Opener:
                 hostname=self._hostname,
                 times=times,
                 on_lost=on_lost,
-                plain_because=workarounds.why_not("tls", self._loop.time()),
+                plain_because=workarounds.why_not("tls", now),
+                violated=violated,
             )
         connection.workarounds = workarounds
-        connection.sessions = (TlsSession(server, connection.tls, connection.tls_failed),)
+        why = connection.violation.text if connection.violation else connection.plain_because
+        connection.sessions = (TlsSession(server, connection.tls, why),)
+        now = self._loop.time()
+        if connection.violation and not (violated or server.policy.violation):
+            workarounds.violates(server.policy, connection.violation, now)
         said = [server.endpoint] if server.address else []
         if connection.plain_because:
             self._avoid(connection, "tls", connection.plain_because)
             said.append(f"sent in plain text, since TLS failed: {connection.plain_because}")
         connection.note = ", ".join(said)
-        now = self._loop.time()
         for feature in ("pipelining", "chunking"):
             if workarounds.why_not(feature, now):
                 connection.forbid(feature)

@@ -1,12 +1,15 @@
 """What servers were seen not to manage, though they offer it: TLS, pipelining, BDAT. Pure.
 
-It is not used with such a server for a while. Then it is tried once more.
+It is not used with such a server for a while. Then it is tried once more. The same goes for a TLS
+policy that only tests: whether a server violates it takes a connection that carries no mail.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import Literal, NamedTuple
+
+from babygun.routing.tls_policy import TlsPolicy, Violation
 
 Extension = Literal["pipelining", "chunking"]
 Feature = Literal["tls"] | Extension
@@ -21,14 +24,21 @@ class _Avoided(NamedTuple):
     why: str
 
 
+class _Violated(NamedTuple):
+    until: float
+    policy: TlsPolicy
+    violation: Violation
+
+
 class Workarounds:
     """Those of one server. Times are seconds of one clock."""
 
-    __slots__ = ("_avoided", "_breaks")  # there are many
+    __slots__ = ("_avoided", "_breaks", "_violated")  # there are many
 
     def __init__(self) -> None:
         self._avoided: dict[Feature, _Avoided] = {}
         self._breaks = 0
+        self._violated: _Violated | None = None
 
     def avoid(
         self, feature: Feature, why: str, now: float, *, remembered: float = REMEMBERED
@@ -44,6 +54,17 @@ class Workarounds:
             return avoided.why
         del self._avoided[feature]
         return ""
+
+    def violates(self, policy: TlsPolicy, violation: Violation, now: float) -> None:
+        """``policy``: one that only tests. The last one is remembered: they are mostly alike."""
+        self._violated = _Violated(now + REMEMBERED, policy, violation)
+
+    def violation_of(self, policy: TlsPolicy, now: float) -> Violation | None:
+        """How the server violated the policy a while ago; None: it is to be tried."""
+        known = self._violated
+        if known is None or known.policy != policy or now >= known.until:
+            return None
+        return known.violation
 
     def pipelining_broke(self) -> bool:
         """The server broke off when commands were pipelined. True: it did so too often."""

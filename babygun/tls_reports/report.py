@@ -43,8 +43,8 @@ def packed(report: TlsReport) -> bytes:
 def file_name(report: TlsReport) -> str:
     """RFC 8460, 5.1."""
     begin = int(datetime.fromisoformat(report.day).replace(tzinfo=UTC).timestamp())
-    name = f"{report.submitter}!{report.domain}!{begin}!{begin + 86_399}"
-    return f"{name}!{report.id.partition('@')[0]}.json.gz"
+    unique = report.id.partition("@")[0].rpartition(".")[2]
+    return f"{report.submitter}!{report.domain}!{begin}!{begin + 86_399}!{unique}.json.gz"
 
 
 def subject(report: TlsReport) -> str:

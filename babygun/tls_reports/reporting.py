@@ -24,6 +24,7 @@ class TlsReporting:
     """
 
     def __init__(self, store: Store, routes: Routes) -> None:
+        self._store = store
         self.counts = TlsCounts(store, routes.resolver)
         self._reports = TlsReports(store, routes)
         self._patience = store.settings.etcd_timeout
@@ -31,12 +32,14 @@ class TlsReporting:
     async def run(self, leads: Callable[[], bool]) -> None:
         """Until cancelled. ``leads``: whether this worker makes and sends the reports now."""
 
+        store = self._store
+
         async def send() -> None:
             while True:
                 await asyncio.sleep(INTERVAL)
                 if leads():
                     try:
-                        await self._reports.once()
+                        await self._reports.once(await store.clock.now())
                     except EtcdError as error:
                         log.warning("duty failed", duty="TLS reports", error=str(error))
 

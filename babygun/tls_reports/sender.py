@@ -54,9 +54,8 @@ class TlsReports:
         settings = store.settings
         self._submitter = to_ascii_domain(settings.tls_report_sender).rpartition("@")[2].lower()
 
-    async def once(self) -> None:
+    async def once(self, now: datetime) -> None:
         """Makes what is due, and sends what is. Raises EtcdError."""
-        now = await self._store.clock.now()
         today = f"{now:%Y-%m-%d}"
         if self._is_time(now):
             await _some_at_once(counted_days(self._store, today), lambda day: self._make(day, now))

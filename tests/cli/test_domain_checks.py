@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import pytest
 
+from babygun.cli.domain_checks import check_bounce_host, check_sealing_key
+from babygun.store import Store
 from tests.support.commands import Command
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of, made_domain, sealing
@@ -125,6 +127,34 @@ async def test_doctor_says_that_nobody_listens_for_bounces(there: Installation) 
     found = await Command(settings, babygun.folder)("doctor", "domain", NAME)
     assert "BAD   bounce messages can't come to in.example[127.0.0.9]:1" in found.out
     assert f"WARN  {NAME} is no sending domain yet: babygun domains add {NAME}" in found.out
+
+
+async def test_doctor_says_that_the_bounce_host_has_no_address(there: Installation) -> None:
+    _, zone, _ = there
+    settings = there.rig.settings
+    assert [each async for each in check_bounce_host(settings)] == []
+    del zone.records["out.example", "A"]
+    [found] = [each async for each in check_bounce_host(settings)]
+    assert found.level == "bad" and "bounce host out.example has no address" in found.sentence
+    without = changed(settings, bounce_hostname="")
+    assert [each async for each in check_bounce_host(without)] == []
+
+
+async def test_doctor_says_that_the_sealing_key_is_missing(rig: Rig) -> None:
+    async def found(**fields: object) -> list[tuple[str, str]]:
+        async with Store(changed(rig.settings, **fields)) as store:
+            return [(each.level, each.sentence) async for each in check_sealing_key(store)]
+
+    assert await found() == []
+    [(level, sentence)] = await found(require_domains=True)
+    assert level == "warn" and "no sending domain can be made" in sentence
+    key = sealing()
+    async with Store(changed(rig.settings, **key)) as store:
+        domain = await made_domain(store, NAME)
+    assert await found(**key) == [("ok", "all DKIM keys can be opened")]
+    for other in ({}, sealing()):
+        [(level, sentence)] = await found(**other)
+        assert level == "bad" and f"{NAME}/{domain.selectors[0].name}" in sentence
 
 
 @pytest.mark.parametrize("name", ["example", "a..b", "http://shop.example"])

@@ -304,6 +304,22 @@ async def test_violation_of_a_policy_that_only_tests_is_reported_and_the_mail_go
         assert session.result == result and words in session.why
 
 
+async def test_violation_of_a_policy_that_only_tests_costs_a_second_connection_once(
+    new_pool: NewPool, contexts: Contexts
+) -> None:
+    known = KnownServers()
+    async with MisbehavingServer(starttls=contexts.by_name["expired"]) as server:
+        for sessions in (2, 3, 4):
+            outcome = await send(new_pool((server, TESTING), known=known))
+            assert said(outcome)[0] == 250 and server.sessions == sessions
+            [session] = outcome.sessions
+            assert session.result.failure == "certificate-expired" and session.result.version
+            assert "certificate has expired" in session.why
+        strict = await send(new_pool((server, STS), known=known))
+        assert said(strict)[0] is None, "what a test does not mind, another policy does"
+    assert [message.tls for message in server.messages] == [True] * 3
+
+
 @pytest.mark.parametrize("kind", ["sts", "dane"])
 async def test_violation_that_is_known_before_makes_no_connection(
     new_pool: NewPool, contexts: Contexts, kind: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from babygun.routing.tls_policy import TlsPolicy, Violation
 from babygun.smtp.workarounds import MOST_SERVERS, REMEMBERED, Workarounds, WorkaroundsByServer
 
 
@@ -20,6 +21,16 @@ def test_pipelining_is_too_much_after_two_breaks_in_a_row() -> None:
     known.pipelining_worked()
     assert not known.pipelining_broke()
     assert known.pipelining_broke()
+
+
+def test_violation_of_a_policy_that_tests_is_known_for_an_hour_and_for_that_policy_alone() -> None:
+    known, violation = Workarounds(), Violation("certificate-expired", "has expired")
+    policy = TlsPolicy("sts", testing=True, names=("mx.example",))
+    assert known.violation_of(policy, 0.0) is None
+    known.violates(policy, violation, 100.0)
+    assert known.violation_of(policy, 99.0 + REMEMBERED) == violation
+    assert known.violation_of(TlsPolicy("sts", testing=True, names=("mx2.example",)), 100.0) is None
+    assert known.violation_of(policy, 100.0 + REMEMBERED) is None
 
 
 def test_servers_beyond_the_most_are_forgotten_the_one_unused_for_longest_first() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from babygun.email.sending_domains import SIGNS_ON
 from babygun.mime.dkim import DkimKey
 from babygun.runtime.clock import utc_now
+from babygun.runtime.metrics import DKIM_SIGNATURES
 from babygun.runtime.settings import Settings
 from babygun.runtime.threads import Threads
 from babygun.worker.signing import CannotSign, Signer, Signers
@@ -86,10 +87,14 @@ async def test_email_is_not_signed_before_dns_has_the_key(
     assert b"DKIM-Signature" not in smtp.messages[0].data
 
 
-async def test_email_has_a_signature_of_each_algorithm(rig: Rig, smtp: MisbehavingServer) -> None:
+async def test_email_has_a_signature_of_each_algorithm_and_both_are_counted(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
     domain = await signing_domain(rig.store, "example.com", algorithms=("rsa2048", "ed25519"))
+    signed = DKIM_SIGNATURES["signed"]._value
     async with rig.worker():
         await rig.ended(await rig.send("ann@example.org"))
+    assert DKIM_SIGNATURES["signed"]._value == signed + 2
     [message] = smtp.messages
     assert verified_signatures(message.data, domain) == ["example.com"] * 2
     assert tag(message.data, "a") == "rsa-sha256", "the older algorithm first"
@@ -233,8 +238,10 @@ async def test_key_is_read_once_and_again_after_the_domain_has_changed(rig: Rig)
     await rig.store.client.delete(key)
     assert await signers.of(email) is not None, "it was kept"
     await write_domain(rig.store, domain)
+    failed = DKIM_SIGNATURES["failed"]._value
     with pytest.raises(CannotSign, match="no DKIM key"):
         await signers.of(email)
+    assert DKIM_SIGNATURES["failed"]._value == failed + 1
     signers.close()
 
 

@@ -74,6 +74,23 @@ async def load_signer(store: Store, name: str, selector: str) -> Callable[[bytes
     return load_dkim_key(await read_private_key(store, name, selector))
 
 
+async def closed_keys(store: Store) -> list[str]:
+    """The DKIM keys that the settings' sealing keys can't open, as ``<domain>/<selector>``.
+
+    Raises EtcdError.
+    """
+    prefix, found = store.keys.dkim_keys, []
+    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+        try:
+            sealed_by = codec.decode_state(kv.value, SealedKey).key_id
+        except ValueError as error:
+            log_unreadable(kv.key, error)
+            continue
+        if store.sealer is None or not store.sealer.has(sealed_by):
+            found.append(kv.key[len(prefix) :].decode(errors="replace"))
+    return found
+
+
 async def reseal(store: Store) -> Resealed:
     """Seals all keys with the first key of the settings, after that one has changed.
 
