@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 from babygun.email.edit import Edit
 from babygun.intake.broken_rules import BrokenRules
@@ -28,12 +30,23 @@ class EditRequest(Struct, frozen=True, forbid_unknown_fields=True):
     send_at: SendAt | None = None
     tags: Tags = None
     metadata: Metadata = None
+    revision: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                description="The e-mail's `revision` as the caller has read it. If it has changed"
+                " since, nothing is changed.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 def check_edit(request: EditRequest) -> Edit:
     """Raises InvalidEmail with all the rules that the request breaks."""
     broken = BrokenRules()
-    if request == EditRequest():
+    if (request.send_at, request.tags, request.metadata) == (None, None, None):
         broken.report("body", "Name what to change: send_at, tags or metadata.")
     send_at = request.send_at and (check_send_at(request.send_at, broken) or whole_ms(utc_now()))
     if request.tags:

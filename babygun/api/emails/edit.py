@@ -22,6 +22,7 @@ _body = JsonBody(
     examples={
         "another time": {"send_at": "2026-11-26T08:00:00Z"},
         "other tags and metadata": {"tags": ["order", "vip"], "metadata": {"order": "4712"}},
+        "only if nobody changed it": {"send_at": "2026-11-26T08:00:00Z", "revision": 4711},
     },
 )
 
@@ -56,9 +57,10 @@ async def edit_email(request: web.Request) -> web.Response:
 
     Its `send_at` can be changed while it waits for its first try. A time in the past sends it now.
     """
-    wanted = check_edit(await _body.read(request))
+    given = await _body.read(request)
+    change = partial(on_request.edit, wanted=check_edit(given), newest=given.revision)
 
     async def edit(request: web.Request, email_id: str) -> None:
-        await asked(request, email_id, partial(on_request.edit, wanted=wanted))
+        await asked(request, email_id, change)
 
     return await changed(request, edit)

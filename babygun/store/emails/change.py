@@ -42,12 +42,13 @@ class Seen(NamedTuple):
     """What a change is decided on.
 
     ``sending``: the queues that are being sent. ``watched``: what the keys hold that the decision
-    also hangs on, None where there is none.
+    also hangs on, None where there is none. ``revision``: that of the record's last change.
     """
 
     email: Email
     sending: set[str]
     watched: list[KeyValue | None]
+    revision: int
 
 
 Decision = Callable[[Seen], Transition]
@@ -132,7 +133,7 @@ async def _until_written(
         _require(found, range(3, after_needs))
         others = [next(iter(found.kvs(n)), None) for n in range(after_needs, len(reads))]
         sending = {store.keys.parse_owner(kv.key).queue for kv in found.kvs(1)}
-        transition = decide(Seen(email, sending, others))
+        transition = decide(Seen(email, sending, others, revision))
         has_content = bool(found.kvs(2))
         compares = [
             modified_at(email_key, revision),

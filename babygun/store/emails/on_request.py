@@ -42,12 +42,14 @@ async def edit(
     email_id: str,
     wanted: Edit,
     *,
+    newest: int | None = None,
     client_id: str | None = None,
     request_id: str | None = None,
 ) -> None:
     """Changes when it is sent, its tags, its metadata; see :mod:`babygun.email.edit`.
 
-    Raises NotFound, Conflict.
+    ``newest``: if the e-mail has changed after this revision, nothing is changed. Raises NotFound,
+    Conflict.
     """
 
     def change(email: Email, **context: Any) -> Transition:
@@ -57,7 +59,7 @@ async def edit(
         return transition
 
     with suppress(_AsWanted):
-        await _page_by_page(store, email_id, change, client_id, request_id)
+        await _page_by_page(store, email_id, change, client_id, request_id, newest)
 
 
 class _AsWanted(Conflict):
@@ -70,10 +72,16 @@ async def _page_by_page(
     change: Callable[..., Transition],
     client_id: str | None,
     request_id: str | None,
+    newest: int | None = None,
 ) -> Email:
-    """Changes what nobody is sending: all parts of a wide e-mail, one page after the other."""
+    """Changes what nobody is sending: all parts of a wide e-mail, one page after the other.
+
+    ``newest``: the first change raises Conflict if there was another one after this revision.
+    """
 
     def decide(seen: Seen) -> Transition:
+        if email is None and newest is not None and seen.revision > newest:
+            raise Conflict("the e-mail has changed meanwhile: read it again")
         return change(
             seen.email,
             sending=seen.sending,

@@ -24,6 +24,10 @@ async def test_email_that_waits_gets_another_time_tags_and_metadata(api: Running
     assert (plain["tags"], plain["metadata"]) == ([], {})
     sent = await api.call("PATCH", path, json={"send_at": format_time(now)})
     assert (sent.status, sent.json["not_before"]) == (200, None)
+    stale = await api.call("PATCH", path, json={"tags": ["x"], "revision": moved.json["revision"]})
+    assert "has changed meanwhile" in stale.problem(409, "conflict")["detail"]
+    newest = {"tags": [], "revision": sent.json["revision"]}  # as it is: that is no change
+    assert (await api.call("PATCH", path, json=newest)).status == 200
     entries = (await api.call("GET", f"{path}/log")).json["entries"]
     assert [entry["event"] for entry in entries] == ["accepted", *["changed"] * 3]
 
