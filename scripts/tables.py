@@ -8,12 +8,14 @@ from typing import get_type_hints
 from msgspec import Struct
 from msgspec.structs import fields
 
+from babygun.api.http.problem_types import TYPES
 from babygun.cli.settings import markdown as settings
 from babygun.email.email_events import EventData, EventRecipient
 from babygun.email.events import EVENT_TYPES
 from babygun.runtime import metrics  # noqa: F401 (fills the table)
 from babygun.runtime.log_events import CONTEXT, EVENTS
 from babygun.runtime.metric_types import TABLE
+from scripts import call_examples
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -65,8 +67,17 @@ def _fields(place: str, kind: type[Struct]) -> str:
     return "\n".join(lines)
 
 
+def problem_types() -> str:
+    lines = ["| type | status | repeat? | means |", "|---|---|---|---|"]
+    for kind in TYPES:
+        repeat = kind.repeat.replace("find out first", "[find out first](#after-a-503)")
+        lines.append(f"| `{kind.slug}` | {kind.status} | {repeat} | {kind.means} |")
+    return "\n".join(lines)
+
+
 # (page, table)
 TABLES = (
+    ("api.md", problem_types),
     ("settings.md", settings),
     ("metrics.md", metric_rows),
     ("logs.md", log_context),
@@ -91,6 +102,7 @@ def main() -> None:
     for name, table in TABLES:
         page = DOCS / name
         page.write_text(updated(page.read_text(), table()))
+    (DOCS / "calls.md").write_text(call_examples.page())
 
 
 if __name__ == "__main__":

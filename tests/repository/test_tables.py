@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from scripts import call_examples
 from scripts.tables import DOCS, TABLES, updated
 
 
@@ -21,3 +22,8 @@ def test_table_that_the_page_does_not_have_is_an_error() -> None:
 def test_updated_page_keeps_what_stands_around_the_table() -> None:
     page = "before\n\n| a |\n|---|\n| 1 |\n| 2 |\n\nafter\n"
     assert updated(page, "| a |\n|---|\n| 3 |") == "before\n\n| a |\n|---|\n| 3 |\n\nafter\n"
+
+
+def test_page_of_the_calls_is_what_the_openapi_document_has() -> None:
+    page = (DOCS / "calls.md").read_text()
+    assert call_examples.page() == page, "run `python -m scripts.tables`"

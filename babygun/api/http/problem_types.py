@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 URN = "urn:babygun:problem:"
+
+Repeat = Literal["no", "later", "with the same key", "with a new token", "find out first"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +15,8 @@ class ProblemType:
     """``slug`` ends its ``type``, a URN that programs may compare and that never changes.
 
     ``example`` and ``example_field``: a detail and a field as a problem of this type has them.
-    ``retry_after``: seconds, for the header Retry-After.
+    ``retry_after``: seconds, for the header Retry-After. ``means`` and ``repeat``, for docs/api.md:
+    when it comes, and whether the call can be repeated. "later": after Retry-After, or a while.
     """
 
     slug: str
@@ -21,6 +25,8 @@ class ProblemType:
     example: str
     example_field: str | None = None
     retry_after: int | None = None
+    means: str = field(kw_only=True)
+    repeat: Repeat = field(default="no", kw_only=True)
 
     @property
     def uri(self) -> str:
@@ -32,33 +38,46 @@ MALFORMED_JSON = ProblemType(
     400,
     "The body is not JSON",
     "The body is not JSON: in an object, a comma or } is missing (byte 32).",
+    means="the body is not JSON in UTF-8",
 )
 MALFORMED_REQUEST = ProblemType(
     "malformed-request",
     400,
     "The request is not valid HTTP",
     "A header is not of the form Name: value.",
+    means=(
+        "the request is not valid HTTP; or its body broke off; or it is not compressed as "
+        "it says; or `x-batch-validation` has another value than `strict` and `permissive`"
+    ),
 )
 NO_TOKEN = ProblemType(
     "no-token",
     401,
     "This call needs a token",
     "Send a token from POST /tokens as Authorization: Bearer <token>.",
+    means="this call needs a token",
 )
 INVALID_TOKEN = ProblemType(
-    "invalid-token", 401, "The token is not valid", "The token has expired."
+    "invalid-token",
+    401,
+    "The token is not valid",
+    "The token has expired.",
+    means="the token has expired, was revoked, or was not issued here; `detail` says which",
+    repeat="with a new token",
 )
 INVALID_CREDENTIALS = ProblemType(
     "invalid-credentials",
     401,
     "Client id and secret do not match",
     "There is no client with this id and secret.",
+    means="client id and secret do not match",
 )
 INSUFFICIENT_SCOPE = ProblemType(
     "insufficient-scope",
     403,
     "The client or its token lacks the scope",
     "This call needs the scope emails:send.",
+    means="the client or its token lacks the scope",
 )
 CROSS_SITE = ProblemType(
     "cross-site",
@@ -66,15 +85,23 @@ CROSS_SITE = ProblemType(
     "Another site's page made this call",
     "A call with a cookie must come from a page of this same address."
     " Programs send Authorization: Bearer <token> instead.",
+    means="a page of another site made a call with the session's cookie",
 )
 NOT_FOUND = ProblemType(
     "not-found",
     404,
     "There is no such thing",
     "There is no e-mail with this id. E-mails are kept for a time after their end, then removed.",
+    means=(
+        "there is no such path, e-mail, domain, webhook or client, or it belongs to another client"
+    ),
 )
 METHOD_NOT_ALLOWED = ProblemType(
-    "method-not-allowed", 405, "This path has no such method", "PUT is not among GET, OPTIONS."
+    "method-not-allowed",
+    405,
+    "This path has no such method",
+    "PUT is not among GET, OPTIONS.",
+    means="the header `Allow` names the methods that this path has",
 )
 REQUEST_TIMEOUT = ProblemType(
     "request-timeout",
@@ -82,9 +109,19 @@ REQUEST_TIMEOUT = ProblemType(
     "The request took too long to arrive",
     "The body was not there after 120 s (setting request_timeout).",
     "body",
+    means="the body did not arrive within the setting `request_timeout` (2 minutes)",
+    repeat="later",
 )
 CONFLICT = ProblemType(
-    "conflict", 409, "The present state does not allow this", "The e-mail is complete already."
+    "conflict",
+    409,
+    "The present state does not allow this",
+    "The e-mail is complete already.",
+    means=(
+        "the e-mail's state does not allow this; or a client with this id exists; or a "
+        "client would delete itself, or take the scope `admin` from itself; or it has ten "
+        "webhooks; or the webhook is disabled; or another client holds the domain"
+    ),
 )
 IDEMPOTENCY_CONFLICT = ProblemType(
     "idempotency-conflict",
@@ -92,9 +129,16 @@ IDEMPOTENCY_CONFLICT = ProblemType(
     "The Idempotency-Key was used with another request",
     "This Idempotency-Key has been used with another request.",
     "Idempotency-Key",
+    means=(
+        "the key was used with another body; or, for a batch, with another `x-batch-validation`"
+    ),
 )
 CONTENT_GONE = ProblemType(
-    "content-gone", 410, "The content is deleted", "The e-mail's content is not kept any more."
+    "content-gone",
+    410,
+    "The content is deleted",
+    "The e-mail's content is not kept any more.",
+    means="the e-mail exists, but its content was deleted",
 )
 TOO_LARGE = ProblemType(
     "too-large",
@@ -102,12 +146,14 @@ TOO_LARGE = ProblemType(
     "The request is over a size limit",
     "The body is larger than this server takes (setting max_request).",
     "body",
+    means="a body, the attachments, headers, metadata or the whole request exceed their limit",
 )
 URI_TOO_LONG = ProblemType(
     "uri-too-long",
     414,
     "Path and query are over a size limit",
     "Path and query have more than 8190 bytes.",
+    means="path and query have more than 8,190 bytes",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
@@ -115,9 +161,18 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "The body has another type than the call takes, or is compressed in another way",
     "Send the body with Content-Type: application/json.",
     "Content-Type",
+    means=(
+        "the body is not of a type that the call takes (`application/json`; for an import "
+        "`text/csv` or `application/x-ndjson`), or its compression is neither gzip nor "
+        "deflate"
+    ),
 )
 EXPECTATION_FAILED = ProblemType(
-    "expectation-failed", 417, "The expectation can't be met", "Only 100-continue can be expected."
+    "expectation-failed",
+    417,
+    "The expectation can't be met",
+    "Only 100-continue can be expected.",
+    means="the request has an `Expect` other than `100-continue`",
 )
 INVALID_REQUEST = ProblemType(
     "invalid-request",
@@ -125,33 +180,49 @@ INVALID_REQUEST = ProblemType(
     "The request breaks a rule",
     "Bcc can't be set here: give its addresses in the field bcc, which is never sent along.",
     "headers.Bcc",
+    means="a wrong type, an unknown field or parameter, or a broken rule",
 )
 TOO_MANY_REQUESTS = ProblemType(
     "too-many-requests",
     429,
     "A rate is used up",
     "The client may send 50 e-mails a second.",
+    means="the client's rate limit is reached; `Retry-After` says how long to wait",
+    repeat="later",
 )
 DAILY_LIMIT = ProblemType(
     "daily-limit",
     429,
     "The client's daily limit has too little left",
     "The client may send to 10,000 recipients a day (UTC), of which 3 remain. This call has 5.",
+    means=(
+        "the client's daily limit has too little left; `remaining` says how many recipients are"
+    ),
+    repeat="later",
 )
 HEADERS_TOO_LARGE = ProblemType(
     "headers-too-large",
     431,
     "The headers are over a size limit",
     "A header has more than 8192 bytes.",
+    means="there are more than 128 headers, or one of more than 8,192 bytes",
 )
 INTERNAL = ProblemType(
     "internal",
     500,
     "Something went wrong on our side",
     "It is in our log under this request id.",
+    means="an error in Babygun; the log has it under the request id",
+    repeat="with the same key",
 )
 ETCD_UNAVAILABLE = ProblemType(
-    "etcd-unavailable", 503, "The store can't be reached", "etcd does not answer.", retry_after=5
+    "etcd-unavailable",
+    503,
+    "The store can't be reached",
+    "etcd does not answer.",
+    retry_after=5,
+    means="etcd does not answer",
+    repeat="later",
 )
 NOT_STORED = ProblemType(
     "not-stored",
@@ -159,6 +230,8 @@ NOT_STORED = ProblemType(
     "The store can't be reached, and nothing is stored",
     "etcd does not answer. Nothing is stored. Repeat the call.",
     retry_after=5,
+    means="etcd does not answer, and nothing is stored; `stored` is `no`. Repeat the call",
+    repeat="later",
 )
 OUTCOME_UNKNOWN = ProblemType(
     "outcome-unknown",
@@ -168,6 +241,11 @@ OUTCOME_UNKNOWN = ProblemType(
     " first ask GET /emails/01930000-0000-7000-8000-000000000000 when etcd answers again."
     " With an Idempotency-Key, calls can be repeated safely.",
     retry_after=5,
+    means=(
+        "etcd did not answer a write of a call without `Idempotency-Key`; `stored` is "
+        "`unknown`. See [After a 503](#after-a-503)"
+    ),
+    repeat="find out first",
 )
 REPEAT_WITH_KEY = ProblemType(
     "repeat-with-key",
@@ -176,6 +254,11 @@ REPEAT_WITH_KEY = ProblemType(
     "etcd did not answer in time. The e-mail may be stored. Repeat the call with the same"
     " Idempotency-Key: it is stored once.",
     retry_after=5,
+    means=(
+        "etcd did not answer a write; `stored` is `unknown`. Repeat the call with the same "
+        "`Idempotency-Key`: the e-mail is stored once"
+    ),
+    repeat="with the same key",
 )
 OUT_OF_SPACE = ProblemType(
     "out-of-space",
@@ -183,6 +266,11 @@ OUT_OF_SPACE = ProblemType(
     "The store is full",
     "etcd's database has reached its quota and takes no more writes.",
     retry_after=60,
+    means=(
+        "etcd is full or nearly full: above 90 % of its quota, or sooner where e-mails are "
+        "large, no new e-mails are taken"
+    ),
+    repeat="later",
 )
 BUSY = ProblemType(
     "busy",
@@ -191,6 +279,8 @@ BUSY = ProblemType(
     "Bodies and large answers fill this process's memory for them, or this client's share of it"
     " (setting api_memory).",
     retry_after=5,
+    means="too many bodies or large answers at once for the setting `api_memory`",
+    repeat="later",
 )
 OUT_OF_MEMORY = ProblemType(
     "out-of-memory",
@@ -199,6 +289,11 @@ OUT_OF_MEMORY = ProblemType(
     "The call broke off. A change may have been made: read the state first. With an"
     " Idempotency-Key, calls can be repeated safely.",
     retry_after=5,
+    means=(
+        "the process has no memory left and broke off the call; `stored` is `unknown`. See "
+        "[After a 503](#after-a-503)"
+    ),
+    repeat="with the same key",
 )
 TOO_MANY_CONNECTIONS = ProblemType(
     "too-many-connections",
@@ -206,6 +301,8 @@ TOO_MANY_CONNECTIONS = ProblemType(
     "Too many connections are open",
     "This process has its most connections (setting api_connections). Come again in a moment.",
     retry_after=5,
+    means="the process has its maximum of connections, in all or from your address",
+    repeat="later",
 )
 TOO_MANY_WAITING = ProblemType(
     "too-many-waiting",
@@ -213,6 +310,8 @@ TOO_MANY_WAITING = ProblemType(
     "Too many calls wait at this process",
     "1000 calls wait at this process already. Call without wait, or again in a moment.",
     retry_after=5,
+    means="the process has its maximum of calls with `wait` (1,000)",
+    repeat="later",
 )
 NO_RELAY = ProblemType(
     "no-relay",
@@ -221,6 +320,8 @@ NO_RELAY = ProblemType(
     "An operator must set relay_url, routes or default (docs/settings.md) before e-mails can be "
     "accepted.",
     retry_after=60,
+    means="no route is configured",
+    repeat="later",
 )
 NO_SEALING_KEY = ProblemType(
     "no-sealing-key",
@@ -228,6 +329,8 @@ NO_SEALING_KEY = ProblemType(
     "No key is configured that seals secrets",
     "An operator must set secrets_key_file or secrets_keys before domains get DKIM keys.",
     retry_after=60,
+    means="the settings have no key that [seals](domains.md#keys-are-sealed) DKIM keys",
+    repeat="later",
 )
 TOO_MANY_LISTENERS = ProblemType(
     "too-many-listeners",
@@ -235,6 +338,8 @@ TOO_MANY_LISTENERS = ProblemType(
     "Too many are listening",
     "This process has no room for more listeners, or this client has half of them.",
     retry_after=5,
+    means="the process has its maximum of listeners: 500, or 250 of one client",
+    repeat="later",
 )
 NOT_READY = ProblemType(
     "not-ready",
@@ -242,6 +347,11 @@ NOT_READY = ProblemType(
     "The API is not ready",
     "The API has not read its clients and keys from etcd yet.",
     retry_after=2,
+    means=(
+        "the API has just started, is stopping, or found another cluster in etcd; `GET "
+        "/readyz` says why"
+    ),
+    repeat="later",
 )
 
 TYPES: tuple[ProblemType, ...] = tuple(

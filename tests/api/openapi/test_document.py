@@ -126,7 +126,7 @@ def test_document_has_the_routes_that_are_served(settings: Settings) -> None:
 def test_every_problem_type_has_an_example_and_its_page_in_the_docs() -> None:
     page = DOCS.read_text()
     for kind in TYPES:
-        assert f"`{kind.slug}` | {kind.status} |" in page
+        assert f"`{kind.slug}` | {kind.status} | " in page
 
 
 def test_docs_name_every_call_and_no_other() -> None:
