@@ -1,4 +1,4 @@
-"""``babygun tls-reports``: what recipients' domains are told of their use of TLS (RFC 8460)."""
+"""``babygun tls-reports``: what recipients' domains hear of their hosts' TLS (RFC 8460)."""
 
 from __future__ import annotations
 

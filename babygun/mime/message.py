@@ -135,7 +135,10 @@ def feedback_id(email: Email, sender_id: str) -> str:
 
 def heeds_tls_policies(content: Content) -> bool:
     """Whether TLS policies keep a message back. TLS-Required: No says that none does (RFC 8689)."""
-    return not any(name.lower() == "tls-required" for name, _ in content.headers)
+    return not any(
+        name.lower() == "tls-required" and value.strip().lower() == "no"
+        for name, value in content.headers
+    )
 
 
 def needs_smtputf8(content: Content) -> bool:

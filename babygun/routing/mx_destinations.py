@@ -70,7 +70,7 @@ class MxDestination(Destination):
     heeds_policies: bool = True
 
     def without_policies(self) -> MxDestination:
-        """For mail that is to go in spite of the domain's TLS policy (RFC 8689, 5)."""
+        """For mail that is to go whatever the domain's TLS policy demands (RFC 8689, 5)."""
         pool = f"{self.pool} without policies"
         return replace(self, pool=pool, policy=NO_DEMANDS, heeds_policies=False)
 

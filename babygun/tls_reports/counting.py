@@ -83,7 +83,7 @@ class TlsCounts:
             await self.write()
 
     async def write(self) -> None:
-        """Writes what has changed, and forgets days that are over. What fails is tried again."""
+        """Writes what has changed, and forgets days that have ended. What fails is tried again."""
         over = [name for name in self._days if is_over(name, utc_now())]
         for name, day in list(self._days.items()):
             changed, day.changed = day.changed, set()

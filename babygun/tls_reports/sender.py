@@ -1,4 +1,4 @@
-"""Makes the TLS reports of days that are over, and sends them. One worker of all does it.
+"""Makes the TLS reports of days that have ended, and sends them. One worker of all does it.
 
 A report is stored before it is sent, in place of the counts that it is made of. Each try is written
 down before it begins. So no other process makes the same one, and one that dies loses none.
@@ -172,9 +172,15 @@ def after_failure(place: Place, made_at: datetime, reason: str) -> Place:
 async def _some_at_once(items: AsyncIterator[T], do: Callable[[T], Awaitable[None]]) -> None:
     """Does something with each, with some of them at the same time. Raises the first error."""
     some: list[T] = []
+
+    async def do_some() -> None:
+        results = await asyncio.gather(*map(do, some), return_exceptions=True)
+        some.clear()
+        for error in filter(None, results):
+            raise error
+
     async for item in items:
         some.append(item)
         if len(some) == _AT_ONCE:
-            await asyncio.gather(*map(do, some))
-            some = []
-    await asyncio.gather(*map(do, some))
+            await do_some()
+    await do_some()

@@ -76,7 +76,7 @@ async def test_domain_that_asks_for_nothing_is_not_written_and_one_that_dns_hide
         to_domain().without_policies(),
         to_domain("own.example"),
     ],
-    ids=["relay", "no TLS", "in spite of policies", "our own policy"],
+    ids=["relay", "no TLS", "whatever policies demand", "our own policy"],
 )
 async def test_connection_that_says_nothing_of_the_domain_is_not_counted(
     asking: Asking, destination: Destination

@@ -20,7 +20,7 @@ from tests.support.tls_reports import REPORT
 from tests.tls_reports.conftest import Asking
 
 
-async def test_report_goes_signed_in_spite_of_the_policy_it_is_about_and_is_not_counted(
+async def test_report_goes_signed_although_its_policy_is_violated_and_is_not_counted(
     asking: Asking, tmp_path: Path
 ) -> None:
     host = asking.host

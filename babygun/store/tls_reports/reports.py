@@ -39,7 +39,7 @@ async def begin(store: Store, report: TlsReport, lease: int) -> bool:
 
 
 async def change(store: Store, kept: KeptReport, report: TlsReport) -> KeptReport | None:
-    """Writes an open report anew. Raises EtcdError. None: another process has changed it."""
+    """Writes an open report again. Raises EtcdError. None: another process has changed it."""
     of = store.keys.tls_report
     opened = of("open", report.day, report.domain)
     if report.open:
