@@ -183,7 +183,7 @@ async def test_host_of_our_own_network_gets_no_post(asking: Asking) -> None:
     async with Store(settings) as store, leading(asking, store) as reports:
         await reports.once(MORNING)
     [place] = (await reported(asking)).places
-    assert place.state == "waiting" and "not on the public" in place.reason
+    assert place.state == "waiting" and "not public" in place.reason
     assert asking.posted == []
 
 
