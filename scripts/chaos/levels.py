@@ -27,6 +27,15 @@ SOURCE = "steady-"  # its e-mails are timed: each is sent alone, and evenly
 SETTLING = 10.0  # s after a healing, in which latency is not that of a quiet stage
 BEFORE = 2.0  # s before a fault, after which an e-mail may still meet it
 LEAST = 20  # e-mails of a third that must be timed
+SLOWEST = 5  # e-mails that are named where a latency grew
+
+
+@dataclass(frozen=True)
+class Timed:
+    """How long an e-mail took since it was asked for: to its answer, or to its receiver."""
+
+    asked: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -38,6 +47,7 @@ class Level:
     middle: float
     last: float
     most: float
+    slowest: tuple[Timed, ...] = ()  # of the last third, for a latency
 
     @property
     def holds(self) -> bool:
@@ -47,14 +57,6 @@ class Level:
         """For a table: the name, and the three values."""
         values = (self.middle, self.last, self.most)
         return self.name, *(f"{value:,.1f} {self.unit}".rstrip() for value in values)
-
-
-@dataclass(frozen=True)
-class Timed:
-    """How long an e-mail took since it was asked for: to its answer, or to its receiver."""
-
-    asked: float
-    seconds: float
 
 
 def levels(history: History) -> list[Level]:
@@ -124,7 +126,7 @@ def _of_latency(
     for name, times in zip(("to the 202", "to the receiver"), timed(history), strict=True):
         then, now = (
             [
-                each.seconds * 1000
+                each
                 for each in times
                 if begin <= each.asked < end
                 and any(since <= each.asked < until for since, until in spans)
@@ -135,10 +137,13 @@ def _of_latency(
             # Without enough of them nothing is shown.
             yield Level(f"e-mails timed {name}", "", len(then), len(now), -1.0)
             continue
+        slowest = tuple(sorted(now, key=lambda each: -each.seconds)[:SLOWEST])
         for part, factor, rest in ((0.5, 1.5, 10.0), (0.99, 2.0, 100.0)):
-            before, after = percentile(then, part), percentile(now, part)
+            before, after = (
+                percentile([1000 * each.seconds for each in third], part) for third in (then, now)
+            )
             most = factor * before + rest
-            yield Level(f"p{100 * part:.0f} {name}", "ms", before, after, most)
+            yield Level(f"p{100 * part:.0f} {name}", "ms", before, after, most, slowest)
 
 
 def quiet(history: History) -> list[tuple[float, float]]:
@@ -198,10 +203,15 @@ def table(found: Sequence[Level]) -> str:
 
 
 def problems(found: Sequence[Level]) -> list[str]:
-    """What has not levelled off, a sentence each."""
+    """What has not levelled off, a sentence each; for a latency, with the slowest e-mails."""
     if not found:
         return ["the run was too short to have a middle and a last third"]
-    return [
-        f"{name}: {middle} in the middle third, {last} in the last; at most {most}"
-        for name, middle, last, most in (level.cells() for level in found if not level.holds)
-    ]
+    return [_problem(level) for level in found if not level.holds]
+
+
+def _problem(level: Level) -> str:
+    name, middle, last, most = level.cells()
+    slow = (f"{each.seconds:.1f} s for one asked at {each.asked:.1f} s" for each in level.slowest)
+    return "; ".join(
+        (f"{name}: {middle} in the middle third, {last} in the last; at most {most}", *slow)
+    )

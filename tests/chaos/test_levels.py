@@ -103,6 +103,7 @@ def test_what_grows_in_the_last_third_is_a_problem(
     steep: Grows = (lambda at: at * at / 50) if what == "delay" else grows
     found = levels(written(tmp_path, **{what: steep}))
     assert [each.partition(":")[0] for each in problems(found)] == names
+    assert all((" s for one asked at " in each) is (what == "delay") for each in problems(found))
     assert table(found).count("TOO MUCH") == len(names)
 
 
