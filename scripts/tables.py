@@ -10,6 +10,7 @@ from msgspec.structs import fields
 
 from babygun.api.http.problem_types import TYPES
 from babygun.cli.settings import markdown as settings
+from babygun.dev.mailbox import behaviours
 from babygun.email.email_events import EventData, EventRecipient
 from babygun.email.events import EVENT_TYPES
 from babygun.runtime import metrics  # noqa: F401 (fills the table)
@@ -75,8 +76,15 @@ def problem_types() -> str:
     return "\n".join(lines)
 
 
+def mailbox_addresses() -> str:
+    lines = ["| test address | what happens |", "|---|---|"]
+    lines += [f"| `{address}` | {said} |" for address, said in behaviours.TABLE]
+    return "\n".join(lines)
+
+
 # (page, table)
 TABLES = (
+    ("development.md", mailbox_addresses),
     ("api.md", problem_types),
     ("settings.md", settings),
     ("metrics.md", metric_rows),

@@ -6,7 +6,7 @@ API, workers, bounced and mailbox are this program's own commands (``babygun api
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import aiohttp
 
@@ -48,10 +48,10 @@ class Components:
 
     def mailbox(self) -> Program:
         at = self._installation.listeners
-        ports = ("--smtp-port", str(at.smtp_port), "--http-port", str(at.view_port))
-        return self._own(
-            "mailbox", "mailbox", ports, ready=_answers(f"{at.mailbox_url}/healthz"), stop_within=5
-        )
+        ports = {"smtp": at.smtp_port, "http": at.view_port, "bounce": at.bounce_port}
+        arguments = [word for name, n in ports.items() for word in (f"--{name}-port", str(n))]
+        ready = _answers(f"{at.mailbox_url}/healthz")
+        return self._own("mailbox", "mailbox", arguments, ready=ready, stop_within=5)
 
     def api(self) -> Program:
         return self._own(
@@ -106,7 +106,7 @@ class Components:
         self,
         name: str,
         role: str,
-        arguments: tuple[str, ...] = (),
+        arguments: Sequence[str] = (),
         *,
         ready: Ready,
         stop_within: float,

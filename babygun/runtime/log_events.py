@@ -819,4 +819,16 @@ EVENTS = [
     # babygun dev
     Event("mailbox listening", "info", "smtp url", "The mailbox takes mail, and shows it."),
     Event("message caught", "debug", "number recipients size", "The mailbox took a message."),
+    Event(
+        "message returned",
+        "info",
+        "kind recipient",
+        "The mailbox has sent a bounce message or a complaint for a test address.",
+    ),
+    Event(
+        "message not returned",
+        "warning",
+        "kind recipient error",
+        "The mailbox could not send one: it needs etcd, `babygun bounced`, and our Message-ID.",
+    ),
 ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import email.policy
+import re
 from collections.abc import Iterable
 from email.message import EmailMessage, MIMEPart
 from email.parser import BytesHeaderParser, BytesParser
 from typing import Any
+from urllib.parse import unquote
 
 from babygun.dev.mailbox.messages import Received
 from babygun.runtime.clock import format_time
 
 _POLICY = email.policy.default.clone(utf8=True)
+_CID = re.compile(r"cid:([^\s\"'<>)]{1,255})", re.IGNORECASE)
 _HEAD = 1 << 16  # bytes of a message in which its subject is looked for
 
 
@@ -50,6 +54,28 @@ def full(message: Received) -> dict[str, Any]:
         "attachments": attachments,
         "raw": message.raw.decode("utf-8", "replace"),
     }
+
+
+def framed_html(message: Received) -> str | None:
+    """The HTML with its own pictures (``cid:``) as ``data:`` URLs; None: it has none."""
+    html: str | None = full(message)["html"]
+    if html is None:
+        return None
+    parsed = BytesParser(EmailMessage, policy=_POLICY).parsebytes(message.raw)
+    pictures = {
+        _utf8(str(part["Content-ID"])).strip().strip("<>"): part
+        for part in _leaves(parsed)
+        if part["Content-ID"] and part.get_content_maintype() == "image"
+    }
+
+    def inlined(found: re.Match[str]) -> str:
+        part = pictures.get(unquote(found[1]))
+        if part is None:
+            return found[0]
+        encoded = base64.b64encode(_payload(part)).decode()
+        return f"data:{part.get_content_type()};base64,{encoded}"
+
+    return _CID.sub(inlined, html)
 
 
 def _leaves(part: MIMEPart) -> Iterable[MIMEPart]:

@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from babygun.dev.mailbox.messages import Mailbox
+from babygun.dev.mailbox.returns import Returns
 from babygun.dev.mailbox.smtp import protocol
 from babygun.dev.mailbox.view import build_app
 from babygun.runtime.listening import SMALL_SERVER, base_url, is_loopback, listen
@@ -31,18 +32,24 @@ async def serve_until(
     smtp_port: int,
     http_port: int,
     mailbox: Mailbox | None = None,
+    returns: Returns | None = None,
 ) -> None:
-    """Serves until ``stop`` is set. Raises SettingsError if it can't listen on a port."""
+    """Serves until ``stop`` is set. Raises SettingsError if it can't listen on a port.
+
+    ``returns``: sends bounce messages and complaints about mail to test addresses.
+    """
     mailbox = mailbox or Mailbox()
     runner = web.AppRunner(
         build_app(mailbox, local=is_loopback(host)), access_log=None, **SMALL_SERVER
     )
     async with AsyncExitStack() as closing:
         closing.push_async_callback(runner.cleanup)
+        if returns:
+            closing.push_async_callback(returns.close)
         await runner.setup()
         assert runner.server is not None
         smtp = await listen(
-            protocol(mailbox), host, smtp_port, setting="--smtp-port", zero=ANY_PORT
+            protocol(mailbox, returns), host, smtp_port, setting="--smtp-port", zero=ANY_PORT
         )
         closing.callback(smtp.close)
         view = await listen(runner.server, host, http_port, setting="--http-port", zero=ANY_PORT)

@@ -1,8 +1,10 @@
 """The received messages over HTTP: as JSON for tests, as pages for people.
 
-``GET /``                  page: the newest messages
-``GET /view/<n>``          page: one message; its HTML is shown as text and never run
-``GET /messages``          ``{total, messages}``, newest first; :func:`documents.summary` of each
+``GET /``                  page: the newest messages; ``?to=`` those to one recipient
+``GET /view/<n>``          page: one message; its HTML stands in a frame that can do nothing
+``GET /view/<n>/html``     what stands in that frame
+``GET /messages``          ``{total, messages}``, newest first; :func:`documents.summary` of each;
+                           ``?to=`` those to one recipient
 ``GET /messages/<n>``      :func:`documents.full` of one message
 ``GET /messages/<n>/raw``  the message as it came, bytes
 ``DELETE /messages``       deletes all
@@ -12,48 +14,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from babygun.dev.mailbox.documents import full, summary
+from babygun.dev.mailbox import pages
+from babygun.dev.mailbox.documents import framed_html, full, summary
 from babygun.dev.mailbox.messages import Mailbox, Received
+from babygun.email.addresses import comparable
 from babygun.runtime.listening import is_loopback
 
 _MAILBOX = web.AppKey("mailbox", Mailbox)
-_MOST_ROWS = 200  # of the list page
-_MOST_RECIPIENTS = 5  # of one row
 _GONE = "There is no such message, or it is no longer kept."
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline';"
-    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-src 'self';"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-_STYLE = """
-body {
-  font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-  max-width: 70rem; margin: 2rem auto; padding: 0 1rem
+# A mail's HTML: an origin of its own, no scripts, no forms, and nothing from elsewhere.
+_FRAME_HEADERS = _HEADERS | {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline';"
+    " img-src data:; frame-ancestors 'self'; base-uri 'none'; form-action 'none'",
 }
-table { border-collapse: collapse; width: 100% }
-td, th {
-  text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
-  border-bottom: 1px solid #ddd; overflow-wrap: anywhere
-}
-th { font-weight: 600; white-space: nowrap }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f3; padding: 1rem }
-a { color: #0b57d0 }
-@media (prefers-color-scheme: dark) {
-  body { color: #ddd; background: #181818 }
-  td, th { border-color: #444 }
-  pre { background: #262626 }
-  a { color: #8ab4f8 }
-}
-"""
 
 
 def build_app(mailbox: Mailbox, *, local: bool) -> web.Application:
@@ -64,6 +51,7 @@ def build_app(mailbox: Mailbox, *, local: bool) -> web.Application:
         [
             web.get("/", _list_page),
             web.get(r"/view/{number:\d{1,15}}", _message_page),
+            web.get(r"/view/{number:\d{1,15}}/html", _frame),
             web.get("/messages", _list),
             web.get(r"/messages/{number:\d{1,15}}", _show),
             web.get(r"/messages/{number:\d{1,15}}/raw", _raw),
@@ -90,14 +78,27 @@ def _message(request: web.Request) -> Received | None:
     return request.app[_MAILBOX].get(int(request.match_info["number"]))
 
 
+def _wanted(request: web.Request) -> Iterator[Received]:
+    """The kept messages that the query asks for, newest first."""
+    to = _comparable(request.query.get("to", "").strip())
+    for message in request.app[_MAILBOX].newest_first():
+        if not to or any(_comparable(address) == to for address in message.recipients):
+            yield message
+
+
+def _comparable(address: str) -> str:
+    try:
+        return comparable(address)
+    except ValueError:
+        return address.lower()
+
+
 # --- JSON ---
 
 
 async def _list(request: web.Request) -> web.Response:
-    mailbox = request.app[_MAILBOX]
-    return _json(
-        {"total": mailbox.total, "messages": [summary(each) for each in mailbox.newest_first()]}
-    )
+    found = [summary(message) for message in _wanted(request)]
+    return _json({"total": request.app[_MAILBOX].total, "messages": found})
 
 
 async def _show(request: web.Request) -> web.Response:
@@ -130,71 +131,25 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 
 async def _list_page(request: web.Request) -> web.Response:
-    mailbox = request.app[_MAILBOX]
-    kept = [summary(message) for message in mailbox.newest_first()]
-    if not kept:
-        return _page("Mailbox", "<p>No mail yet. Reload to see what has come.</p>")
-    rows = "".join(map(_row, kept[:_MOST_ROWS]))
-    counts = f"{mailbox.total} received, {len(kept)} kept"
-    if len(kept) > _MOST_ROWS:
-        counts += f", the newest {_MOST_ROWS} shown"
-    return _page(
-        "Mailbox",
-        f"<p>{counts}. As JSON: <a href='/messages'>/messages</a></p>"
-        f"<table><tr><th>UTC<th>From<th>To<th>Subject<th>Bytes</tr>{rows}</table>",
-    )
-
-
-def _row(message: dict[str, Any]) -> str:
-    cells = (
-        escape(message["received_at"][11:19]),
-        escape(message["sender"] or "<>"),
-        escape(_people(message["recipients"])),
-        f'<a href="/view/{message["number"]}">{escape(message["subject"] or "(no subject)")}</a>',
-        str(message["size"]),
-    )
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def _people(recipients: Sequence[str]) -> str:
-    shown = ", ".join(recipients[:_MOST_RECIPIENTS])
-    more = len(recipients) - _MOST_RECIPIENTS
-    return f"{shown} and {more} more" if more > 0 else shown
+    kept = [summary(message) for message in _wanted(request)]
+    to = request.query.get("to", "").strip()
+    return _page(pages.list_page(kept, request.app[_MAILBOX].total, to))
 
 
 async def _message_page(request: web.Request) -> web.Response:
     message = _message(request)
     if not message:
-        return _page("Mailbox", f"<p>{_GONE}</p>", 404)
-    document = full(message)
-    headers = [
-        ("envelope from", document["sender"] or "<>"),
-        ("envelope to", ", ".join(document["recipients"])),
-        *document["headers"],
-    ]
-    rows = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in headers)
-    parts = [f"<table>{''.join(rows)}</table>"]
-    for title, text in (("Text", document["text"]), ("HTML source", document["html"])):
-        if text is not None:
-            parts.append(f"<h2>{title}</h2><pre>{escape(text)}</pre>")
-    if document["attachments"]:
-        items = (
-            f"<li>{escape(a['filename'])} ({escape(a['content_type'])}, {a['size']} bytes)</li>"
-            for a in document["attachments"]
-        )
-        parts.append(f"<h2>Attachments</h2><ul>{''.join(items)}</ul>")
-    parts.append(
-        f"<p><a href='/messages/{message.number}/raw'>as it came</a>"
-        " · <a href='/'>all messages</a></p>"
-    )
-    return _page(document["subject"] or "(no subject)", "".join(parts))
+        return _page(pages.whole("Mailbox", f"<p>{_GONE}</p>"), 404)
+    return _page(pages.message_page(full(message)))
 
 
-def _page(title: str, body: str, status: int = 200) -> web.Response:
-    text = (
-        "<!doctype html><html lang='en'><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style>"
-        f"<h1>{escape(title)}</h1>{body}</html>"
-    )
+async def _frame(request: web.Request) -> web.Response:
+    message = _message(request)
+    html = framed_html(message) if message else None
+    if html is None:
+        return _page(pages.whole("Mailbox", f"<p>{_GONE}</p>"), 404)
+    return web.Response(text=html, content_type="text/html", headers=_FRAME_HEADERS)
+
+
+def _page(text: str, status: int = 200) -> web.Response:
     return web.Response(text=text, status=status, content_type="text/html", headers=_HEADERS)

@@ -284,3 +284,54 @@ async def test_view_answers_to_names_of_this_machine_alone(
     url = f"http://127.0.0.1:{mailbox.http_port}/messages"
     async with mailbox.session.get(url, headers={"Host": host}) as answer:
         assert answer.status == status
+
+
+async def test_mail_to_test_addresses_is_refused_as_they_say_and_the_others_get_it(
+    mailbox: Running,
+) -> None:
+    client = aiosmtplib.SMTP(hostname="127.0.0.1", port=mailbox.smtp_port, start_tls=False)
+    await client.connect()
+    recipients = ["bounce@any.test", "defer@any.test", "b@example.org"]
+    refused, _ = await client.sendmail("a@example.com", recipients, simple().as_bytes())
+    assert {address: reply.code for address, reply in refused.items()} == {
+        "bounce@any.test": 550,
+        "defer@any.test": 451,
+    }
+    again, _ = await client.sendmail("a@example.com", recipients[1:2], simple().as_bytes())
+    assert not again, "the second try is taken"
+    with pytest.raises(aiosmtplib.SMTPDataError, match="looks like spam"):
+        await client.sendmail("a@example.com", ["spam@any.test"], simple().as_bytes())
+    with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+        await client.sendmail("a@example.com", ["disconnect@any.test"], simple().as_bytes())
+    await mailbox.send(simple(), recipients=("disconnect@any.test", "slow-0@any.test"))
+    found = (await mailbox.get("/messages"))["messages"]
+    assert [message["recipients"] for message in found] == [
+        ["disconnect@any.test", "slow-0@any.test"],
+        ["defer@any.test"],
+        ["b@example.org"],
+    ]
+
+
+async def test_html_of_a_mail_stands_in_a_frame_that_can_do_nothing(mailbox: Running) -> None:
+    message = simple()
+    message.add_alternative("<b>Hi</b><img src='cid:logo'><img src='cid:other'>", subtype="html")
+    [_, html] = message.iter_parts()
+    html.add_related(b"GIF", "image", "gif", cid="<logo>")  # type: ignore[attr-defined]
+    await mailbox.send(message)
+    page = (await mailbox.get("/view/1")).decode()
+    assert "<iframe sandbox title='HTML' src='/view/1/html'></iframe>" in page
+    async with mailbox.session.get(f"http://127.0.0.1:{mailbox.http_port}/view/1/html") as answer:
+        shown, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+    assert "<b>Hi</b><img src='data:image/gif;base64,R0lG'><img src='cid:other'>" in shown
+    assert policy.startswith("sandbox; default-src 'none';") and "allow-" not in policy
+
+
+async def test_messages_are_listed_by_recipient(mailbox: Running) -> None:
+    await mailbox.send(simple("one"), recipients=("ann@example.org", "bob@example.org"))
+    await mailbox.send(simple("two"), recipients=("bob@example.org",))
+    found = await mailbox.get("/messages?to=ANN@example.org")
+    assert [message["subject"] for message in found["messages"]] == ["one"]
+    page = (await mailbox.get("/?to=ann@example.org")).decode()
+    assert "1 to this recipient" in page and "one" in page and ">two<" not in page
+    assert "bounce@any.test" in page, "the page lists the test addresses"
+    assert (await mailbox.get("/messages?to=nobody"))["messages"] == []
