@@ -46,7 +46,7 @@ class Answer:
         assert self.headers["Content-Type"] == "application/problem+json"
         assert self.json["status"] == status
         assert self.json["title"]
-        assert self.json["detail"].endswith((".", "…"))
+        assert self.json["detail"].endswith((".", "?", "…"))
         assert self.json["request_id"] == self.headers["X-Request-Id"]
         assert self.json.get("field") == field, self.text
         return self.json
