@@ -10,6 +10,8 @@
     stall-N.MARK       no reply to RCPT the first N times
     cut-N.MARK         the connection breaks within the message the first N times
     cut-dot-N.MARK     the message is taken, and the connection breaks without a reply, N times
+    late-bounce.MARK   250, and then a bounce message comes back
+    complain.MARK      250, and then a complaint comes back
 
 Those of the message belong into e-mails with one recipient at a relay: they count for all of it.
 """
@@ -18,12 +20,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal[
-    "ok", "slow", "defer", "defer-dot", "grey", "bounce", "bounce-dot", "stall", "cut", "cut-dot"
-]
-KINDS: tuple[Kind, ...] = (
     "ok",
     "slow",
     "defer",
@@ -34,7 +33,10 @@ KINDS: tuple[Kind, ...] = (
     "stall",
     "cut",
     "cut-dot",
-)
+    "late-bounce",
+    "complain",
+]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 # They say it once for the whole transaction.
 OF_MESSAGE = frozenset({"slow", "defer-dot", "bounce-dot", "cut", "cut-dot"})
 ALWAYS = 99  # times: more than all tries
@@ -74,11 +76,15 @@ class Behaviour:
     def ends(self) -> frozenset[str]:
         """The statuses that a recipient of it can end in, unless somebody cancels.
 
-        Faults may use up all tries of each, so each can expire. Who has bounced for good is
-        suppressed, so a retry leaves it out.
+        Faults may use up all tries of each, so each can expire. Who has bounced for good or has
+        complained is suppressed, so a retry leaves it out.
         """
         if self.kind == "bounce":
             return frozenset({"bounced", "expired", "suppressed"})
+        if self.kind == "late-bounce":
+            return frozenset({"delivered", "bounced", "expired", "suppressed"})
+        if self.kind == "complain":
+            return frozenset({"delivered", "expired", "suppressed"})
         if self.kind == "bounce-dot":
             return frozenset({"bounced", "expired"})
         if self.times >= ALWAYS:

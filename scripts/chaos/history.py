@@ -101,6 +101,28 @@ class Received(Event, frozen=True):
     reply: str
     committed: bool | None
     shown: tuple[str, ...] = ()
+    sender: str = ""  # of the envelope
+    signatures: int = 0  # DKIM signatures that the message has
+    signed: tuple[str, ...] = ()  # the domain of each that is valid
+    tls: bool = False
+
+
+class Returned(Event, frozen=True):
+    """A mail server has brought back a bounce message or a complaint, or has tried to.
+
+    It began at ``asked``, and ``at`` is when the last reply came. ``address``: where it was brought
+    to. ``email_id``, ``recipient``: what it is about. ``path``: the return path of the message that
+    it is about. ``forged``: the address has a wrong mac. ``reply``: empty if none came.
+    """
+
+    asked: float
+    kind: Literal["bounce", "complaint"]
+    address: str
+    email_id: str
+    recipient: str
+    path: str
+    forged: bool
+    reply: str
 
 
 class Linked(Event, frozen=True):
@@ -190,7 +212,7 @@ class Healed(Event, frozen=True):
     fault: str
 
 
-Role = Literal["api", "worker", "etcd", "relay", "proxy"]
+Role = Literal["api", "worker", "bounced", "etcd", "relay", "proxy"]
 
 
 class ProcessStarted(Event, frozen=True):
@@ -268,6 +290,7 @@ AnyEvent = (
     Asked
     | Answered
     | Received
+    | Returned
     | Linked
     | Greylisted
     | Notified
@@ -412,11 +435,11 @@ class History:
         self._join_requests(asked)
 
     def _emails_of(self, event: Event) -> list[str]:
-        """The e-mails that a message, an event or a revision is about. Notes its mark."""
+        """The e-mails that something is about: a message, an event, a revision. Notes its mark."""
         if isinstance(event, Received):
             self.ids_of_mark[event.mark].add(event.email_id)
             return [event.email_id]
-        if isinstance(event, Notified):
+        if isinstance(event, Notified | Returned):
             return [event.email_id] if event.email_id else []
         if isinstance(event, Revision):
             email_id = email_of(event)

@@ -12,10 +12,11 @@ from typing import Any
 from scripts.chaos.behaviours import ALWAYS, OF_MESSAGE, Behaviour, Kind
 from scripts.chaos.digests import digest
 from scripts.chaos.history import Mail, subject
+from scripts.chaos.senders import HELD
 
 # How many in a hundred recipients behave so.
 _IN_A_HUNDRED: dict[Kind, int] = {
-    "ok": 71,
+    "ok": 65,
     "slow": 2,
     "defer": 8,
     "defer-dot": 3,
@@ -25,7 +26,10 @@ _IN_A_HUNDRED: dict[Kind, int] = {
     "stall": 1,
     "cut": 3,
     "cut-dot": 2,
+    "late-bounce": 4,
+    "complain": 2,
 }
+_HELD = 0.4  # the part of all e-mails that a held domain sends
 _WORDS = ("mail", "that", "is", "lost", ".", "..", ".dot", "Grüße", "你好", "=3D", "--", "From")
 
 
@@ -106,7 +110,7 @@ class Drafts:
         kinds = {"to": to[: len(to) - 2 * third], "cc": to[len(to) - 2 * third : len(to) - third]}
         bcc = to[len(to) - third :] if third else ()
         request: dict[str, Any] = {
-            "sender": "chaos@sender.example",
+            "sender": f"chaos@{self._sender_domain()}",
             "subject": title,
             "body": body,
             **{name: list(its) for name, its in {**kinds, "bcc": bcc}.items() if its},
@@ -122,6 +126,13 @@ class Drafts:
         due_at = None if send_in is None else now + send_in
         return Draft(request, Mail(mark, to, digest(title, body, files), bcc, due_at))
 
+    def _sender_domain(self) -> str:
+        """One that the client holds, with a DKIM key and a return path, or another one."""
+        if self._random.random() >= _HELD:
+            return "sender.example"
+        below = "news." if self._random.random() < 0.2 else ""
+        return f"{below}{self._random.choice(HELD)}"
+
     def _next(self) -> tuple[int, str]:
         """Number and mark of the next e-mail."""
         number = next(self._numbers)
@@ -136,7 +147,7 @@ class Drafts:
         kind = self._random.choices(kinds, shares)[0]
         if among and (kind in OF_MESSAGE or kind == "stall"):
             return "ok", 0
-        if kind in ("ok", "slow", "grey", "bounce", "bounce-dot"):
+        if kind in ("ok", "slow", "grey", "bounce", "bounce-dot", "late-bounce", "complain"):
             return kind, 0
         if kind.startswith("defer") and self._random.random() < 0.1:
             return kind, ALWAYS

@@ -2,6 +2,7 @@
 
     d0…d119.tail.example      each has two of the hosts mx0…mx23.tail.example
     c0…c9.limited.example     all have mx.limited.example: a site with limits for all workers
+    and those of :mod:`scripts.chaos.policies`
 
 Each host has an address of its own in 127.0.0.0/8. One further address may never be dialled.
 """
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from scripts.chaos.history import Recorder
 from scripts.chaos.name_server import NameServer, Records
+from scripts.chaos.policies import Policies
 from scripts.chaos.receivers import Receiver
 
 TAIL, HOSTS = 120, 24  # a site that was held takes little at first: few mails each
@@ -55,6 +57,11 @@ def site_of(queue: str) -> str:
     return f"mx:{host_of(domain)}" if host_of(domain) else queue
 
 
+def is_straight(receiver: str) -> bool:
+    """Whether a receiver is a mail host, by its name; else it is a relay."""
+    return receiver in (PROVIDER, FORBIDDEN) or "." in receiver
+
+
 def _host(number: int) -> str:
     return f"mx{number % HOSTS}.tail.example"
 
@@ -86,9 +93,10 @@ def lying_names(ours: str) -> Records:
 class MailHosts:
     """``by_name``: the receivers. ``limited``, ``forbidden``: two of them. ``port``: of all."""
 
-    def __init__(self, recorder: Recorder, dns_port: int, port: int) -> None:
+    def __init__(self, recorder: Recorder, dns_port: int, port: int, https_port: int) -> None:
         self.port = port
-        self.dns = NameServer(dns_port, records())
+        self.policies = Policies(recorder, port, https_port)
+        self.dns = NameServer(dns_port, records() | self.policies.records())
         self.by_name = {
             _host(number): Receiver(
                 _host(number), recorder, address=f"127.0.1.{number + 1}", port=port
@@ -100,7 +108,8 @@ class MailHosts:
 
     @property
     def receivers(self) -> list[Receiver]:
-        return [*self.by_name.values(), self.limited, self.forbidden]
+        own = self.by_name.values()
+        return [*own, self.limited, self.forbidden, *self.policies.receivers]
 
     def settings(self, folder: Path) -> dict[str, str]:
         """What Babygun's processes need to know, but for their routes."""
@@ -112,28 +121,37 @@ class MailHosts:
             "BABYGUN_ALLOW_NETWORKS": _ALLOWED,
             "BABYGUN_PROVIDERS": str(file),
             "BABYGUN_SOURCE_ADDRESSES": _SOURCES,
+            **self.policies.settings(folder),
         }
 
     def route(self, retry_intervals: str) -> dict[str, object]:
         return {
             "mx": True,
-            "domains": ["*.tail.example", "*.limited.example"],
+            "domains": [
+                "*.tail.example",
+                "*.limited.example",
+                "*.policy.example",
+                "*.broken.example",
+            ],
             "retry_intervals": retry_intervals,
         }
 
     async def start(self) -> None:
         await self.dns.start()
+        await self.policies.start_host()
         for receiver in self.receivers:
             await receiver.start()
 
     async def stop(self) -> None:
         await self.dns.stop()
+        await self.policies.stop_host()
         for receiver in self.receivers:
             await receiver.stop()
 
     async def heal(self) -> None:
         """Undoes what faults may have left."""
         self.dns.normal()
+        await self.policies.heal()
         for receiver in self.receivers:
             receiver.normal()
             await receiver.start()

@@ -14,8 +14,14 @@ import dns.rdatatype
 import dns.rrset
 
 _TTL = 5  # s; workers keep an answer for longer
+_STRING = 255  # characters of one string of a TXT record
 
 Records = Mapping[tuple[str, str], tuple[str, ...]]  # by name and kind, such as ("a.example", "MX")
+
+
+def quoted(text: str) -> str:
+    """A TXT record in the form of a zone file."""
+    return " ".join(f'"{text[at : at + _STRING]}"' for at in range(0, len(text), _STRING))
 
 
 class NameServer:
@@ -26,7 +32,7 @@ class NameServer:
     """
 
     def __init__(self, port: int, records: Records) -> None:
-        self.port, self._records = port, records
+        self.port, self._records = port, dict(records)
         self._names = {name for name, _ in records}
         self._server: asyncio.Server | None = None
         self._transport: asyncio.DatagramTransport | None = None
@@ -37,6 +43,16 @@ class NameServer:
         """Undoes what faults changed."""
         self.failing = self.silent = False
         self.lies: Records = {}
+
+    def publish(self, records: Records) -> None:
+        """Takes in further records, in place of those of the same name and kind."""
+        self._records |= records
+        self._names |= {name for name, _ in records}
+
+    def text(self, name: str) -> str:
+        """A TXT record, as one string; empty if there is none."""
+        found = self._records.get((name.lower().rstrip("."), "TXT"), ())
+        return "".join(found[0].strip('"').split('" "')) if found else ""
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()

@@ -23,7 +23,7 @@ from scripts.chaos.history import (
 )
 
 READY = 60.0  # s, until a process must be ready
-Role = Literal["etcd", "api", "worker"]
+Role = Literal["etcd", "api", "worker", "bounced"]
 
 
 class Part:

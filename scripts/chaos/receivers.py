@@ -8,14 +8,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import ssl
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Literal
+from typing import Literal, cast
 
 from scripts.chaos.behaviours import OF_MESSAGE, Behaviour, behaviour_of
 from scripts.chaos.digests import parse
 from scripts.chaos.history import Greylisted, Linked, Received, Recorder, mark_of
+from scripts.chaos.returns import Returns
 
 _LIMIT = 64 << 20  # bytes of a message
 _SLOW = 1.0  # s
@@ -30,10 +32,13 @@ class Receiver:
     """The mail server of one relay, or a mail host. ``chunking``: it offers BDAT.
 
     ``watched``: the history gets its connections too. ``who``: says of a caller's port which
-    process it is.
+    process it is. ``tls``: what it shows; None: it has no TLS. ``verify``: the number of DKIM
+    signatures of a message, and the domain of each that is valid. ``returns``: takes what comes
+    back.
 
     What the whole server does, for faults; each counts from the next reply on:
-    ``greeting``: instead of 220, such as "554 5.3.2 no service"; then it hangs up.
+    ``greeting``: instead of 220, such as "554 5.3.2 no service"; then it hangs up. ``stripped``:
+    it offers no TLS, as if somebody on the way had taken it out.
     ``mail_reply``: instead of 250 to MAIL. ``rubbish``: bytes sent instead of every reply.
     ``silent``: it takes connections and says nothing.
     """
@@ -50,6 +55,9 @@ class Receiver:
     ) -> None:
         self.name, self.chunking, self.watched = name, chunking, watched
         self.who: Callable[[int, int], int] = lambda caller, port: 0
+        self.tls: ssl.SSLContext | None = None
+        self.verify: Callable[[bytes], tuple[int, tuple[str, ...]]] = lambda message: (0, ())
+        self.returns: Returns | None = None
         self.messages = 0  # taken
         self.attempts: Counter[str] = Counter()  # RCPTs, by recipient
         self.from_source: Counter[tuple[str, str]] = Counter()  # by a greylisted one and caller
@@ -64,7 +72,7 @@ class Receiver:
         """Undoes what faults changed."""
         self.greeting = self.mail_reply = ""
         self.rubbish = b""
-        self.silent = False
+        self.silent = self.stripped = False
 
     async def start(self) -> int:
         """Listens, on the same port each time; returns the port."""
@@ -131,7 +139,7 @@ class _Session:
         self._server, self._recorder, self._mail_came = server, recorder, mail_came
         self._reader, self._writer = reader, writer
         self._recipients: list[str] = []
-        self._source = ""
+        self._source = self._sender = ""
 
     async def run(self, source: str) -> None:
         """``source``: the caller's address."""
@@ -154,9 +162,15 @@ class _Session:
         verb = line[:4].upper()
         if verb == b"EHLO":
             chunking = b"250-CHUNKING\r\n" if self._server.chunking else b""
-            self._say((_EHLO + chunking + b"250 HELP").decode())
+            self._say((_EHLO + chunking + self._starttls + b"250 HELP").decode())
+        elif verb == b"STAR" and self._starttls:
+            self._say("220 2.0.0 Go on")
+            await self._writer.drain()
+            await self._writer.start_tls(cast(ssl.SSLContext, self._server.tls))
         elif verb == b"MAIL":
             self._recipients = []
+            found = _PATH.search(line)
+            self._sender = found[1].decode() if found else ""
             self._mail_came()
             self._say(self._server.mail_reply or "250 2.1.0 Ok")
         elif verb == b"RCPT":
@@ -174,6 +188,12 @@ class _Session:
             raise _HangUp
         else:
             self._say("250 2.0.0 Ok" if verb == b"NOOP" else "502 5.5.1 Unknown command")
+
+    @property
+    def _starttls(self) -> bytes:
+        server = self._server
+        begun = self._writer.get_extra_info("ssl_object") is not None
+        return b"" if begun or server.tls is None or server.stripped else b"250-STARTTLS\r\n"
 
     async def _rcpt(self, line: bytes) -> None:
         found = _PATH.search(line)
@@ -244,21 +264,41 @@ class _Session:
 
     def _record(self, message: bytes, reply: str, *, committed: bool | None) -> None:
         parsed = parse(message)
+        email_id = parsed.message_id.strip("<>").rpartition("@")[0]
         self._server.messages += committed is not False
+        number, signed = self._server.verify(message)
         self._recorder.add(
             Received(
                 self._recorder.now(),
                 self._server.name,
                 mark_of(parsed.subject),
                 parsed.message_id,
-                parsed.message_id.strip("<>").rpartition("@")[0],
+                email_id,
                 tuple(self._recipients),
                 parsed.digest,
                 reply or "250",
                 committed,
                 parsed.shown,
+                self._sender,
+                number,
+                signed,
+                self._writer.get_extra_info("ssl_object") is not None,
             )
         )
+        if committed is not False:
+            self._come_back(email_id, message)
+
+    def _come_back(self, email_id: str, message: bytes) -> None:
+        """What recipients and their servers do after the message was taken."""
+        returns = self._server.returns
+        for address, behaviour in self._all() if returns else ():
+            assert returns is not None
+            if behaviour.kind == "late-bounce":
+                returns.bounce(self._sender, email_id, address)
+            elif behaviour.kind == "complain":
+                returns.complain(self._sender, email_id, address, message)
+            elif behaviour.kind == "slow":
+                returns.forge(self._sender, email_id, address)
 
     def _all(self) -> list[tuple[str, Behaviour]]:
         return [(address, behaviour_of(address)) for address in self._recipients]

@@ -1,7 +1,7 @@
 """The stage: etcd, two API processes, two workers, three relays, and a proxy before each server.
 
 Beside the relays there are mail hosts of many domains, with a DNS of their own, and a webhook that
-gets every event.
+gets every event. The client holds sending domains, and `babygun bounced` takes what comes back.
 
 Faults act on it through its parts only. Every process is ended by its id, even if the harness is
 killed.
@@ -26,12 +26,15 @@ from babygun.runtime.processes.interpreter import python_command, python_environ
 from babygun.store.keys import range_end
 from scripts.bench.processes import Stage as Processes
 from scripts.bench.processes import answers, run
+from scripts.chaos import senders
 from scripts.chaos.clients import Clients
 from scripts.chaos.history import KEYS, Recorder
 from scripts.chaos.mail_hosts import MailHosts
 from scripts.chaos.parts import Part, Role
 from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
+from scripts.chaos.returns import Returns
+from scripts.chaos.senders import Senders, valid_signatures
 from scripts.chaos.sockets import owner_of
 from scripts.chaos.webhooks import SETTINGS as WEBHOOK_SETTINGS
 from scripts.chaos.webhooks import WebhookReceiver
@@ -41,6 +44,8 @@ UPLOAD_LEASE = 15.0  # s
 API_TIMEOUT = 2.0  # s, of a request to etcd
 CONNECTIONS = 20  # of one worker to one relay
 RELAYS = ("one", "two", "three")
+# An address for each recipient, or for all of a queue.
+RETURN_PATHS = {"one": "off", "two": "recipient", "three": "queue"}
 RETRY_INTERVALS = "500ms,1s,2s"
 HOSTNAME = "babygun.example"
 # So short that a run sees retries, leases that end and contents that expire.
@@ -119,9 +124,20 @@ class Stage:
             Relay(number, name, f"{name}.example", Receiver(name, recorder), Proxy(self._port(), 0))
             for number, name in enumerate(RELAYS, 1)
         ]
-        self.mail_hosts = MailHosts(recorder, self._port(), self._port())
-        for receiver in self.mail_hosts.receivers:
+        self.mail_hosts = MailHosts(recorder, self._port(), self._port(), self._port())
+        bounce_port = self._port()
+        self.bounced = self._babygun("bounced", 1, "BABYGUN_BOUNCE_PROBE_PORT")
+        self.returns = Returns(recorder, bounce_port)
+        self.senders = Senders(
+            self.mail_hosts.dns,
+            lambda: [self.url(api) for api in self.apis],
+            lambda: (self.client_id, self.client_secret),
+        )
+        self.settings |= senders.settings(bounce_port)
+        for receiver in self.receivers:
             receiver.who = self._worker_at
+            receiver.returns = self.returns
+            receiver.verify = lambda message: valid_signatures(message, self.mail_hosts.dns)
         self.webhook = WebhookReceiver(recorder, self._port())
         self.etcd = EtcdClient([member.endpoint for member in self.members], timeout=5.0)
 
@@ -138,7 +154,13 @@ class Stage:
     @property
     def parts(self) -> list[Part]:
         """All processes."""
-        return [*(member.part for member in self.members), *self.apis, *self.workers]
+        members = [member.part for member in self.members]
+        return [*members, *self.apis, *self.workers, self.bounced]
+
+    @property
+    def receivers(self) -> list[Receiver]:
+        """Those of the relays, and all mail hosts."""
+        return [*(relay.receiver for relay in self.relays), *self.mail_hosts.receivers]
 
     @property
     def proxies(self) -> list[Proxy]:
@@ -216,6 +238,7 @@ class Stage:
 
     async def _start(self) -> None:
         self.exits.push_async_callback(self._end_all)
+        self.exits.push_async_callback(self.returns.stop)
         for relay in self.relays:
             relay.proxy.target = await relay.receiver.start()
             self.exits.push_async_callback(relay.receiver.stop)
@@ -231,7 +254,9 @@ class Stage:
         await asyncio.gather(*(member.part.start() for member in self.members))
         await self.exits.enter_async_context(self.etcd)
         await asyncio.to_thread(self._create_client)
-        await asyncio.gather(*(part.start() for part in (*self.apis, *self.workers)))
+        started = (*self.apis, *self.workers, self.bounced)
+        await asyncio.gather(*(part.start() for part in started))
+        await self.senders.make()
         await asyncio.to_thread(self._create_webhook)
         notice = asyncio.create_task(self._notice_ends())
         self.exits.callback(notice.cancel)
@@ -247,7 +272,8 @@ class Stage:
         """Workers and API processes first: they want to give back what they hold."""
         for part in self.parts:
             part.resume()
-        await asyncio.gather(*(part.terminate(10.0) for part in (*self.workers, *self.apis)))
+        ours = (*self.workers, *self.apis, self.bounced)
+        await asyncio.gather(*(part.terminate(10.0) for part in ours))
         await asyncio.gather(*(member.part.terminate(10.0) for member in self.members))
 
     # --- how each is started ---
@@ -308,9 +334,10 @@ class Stage:
         from_apart = [each.part.pid for each in self.members if each.part.number in self._apart]
         return owner_of(caller, member.links.port, from_apart) is None
 
-    def _babygun(self, role: Role, number: int) -> Part:
+    def _babygun(self, role: Role, number: int, setting: str = "") -> Part:
+        """``setting``: of the port of its HTTP server."""
         port = self._http[f"{role} {number}"] = self._port()
-        own = f"BABYGUN_{role.upper()}_PORT"
+        own = setting or f"BABYGUN_{role.upper()}_PORT"
         return Part(
             self.processes,
             self.recorder,
@@ -329,6 +356,7 @@ class Stage:
                 "url": f"smtp://127.0.0.1:{relay.proxy.port}",
                 "domains": [relay.domain],
                 "max_connections": CONNECTIONS,
+                "return_path": RETURN_PATHS[relay.name],
             }
             for relay in self.relays
         }

@@ -11,7 +11,17 @@ from babygun.email.log import entries_in_record
 from babygun.email.model import Email, LogEntry, Part
 from babygun.store import codec
 from babygun.store.records import Owner
-from scripts.chaos.history import KEYS, Answered, Asked, Gap, History, Notified, Received, Revision
+from scripts.chaos.history import (
+    KEYS,
+    Answered,
+    Asked,
+    Gap,
+    History,
+    Notified,
+    Received,
+    Returned,
+    Revision,
+)
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,7 @@ class Story:
     answers: dict[int, Answered]
     received: list[Received]
     notified: list[Notified]
+    returned: list[Returned]
 
     @property
     def last(self) -> State:
@@ -168,6 +179,7 @@ def story(history: History, email_id: str) -> Story:
         {event.number: event for event in events if isinstance(event, Answered)},
         [event for event in events if isinstance(event, Received)],
         [event for event in events if isinstance(event, Notified)],
+        [event for event in events if isinstance(event, Returned)],
     )
 
 

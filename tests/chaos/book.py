@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from aetcd import rpc
 from msgspec.structs import replace
@@ -57,10 +58,11 @@ def three_tries(queue: str) -> Schedule:
 class Book:
     """One history. ``at`` and the revision go on with every event; ``judged`` ends it.
 
-    ``is_wide``: whether its e-mails are wide.
+    ``is_wide``: whether its e-mails are wide. ``sender``: of those that are stored from now on.
     """
 
     is_wide = False
+    sender = "me@example.com"
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "history"
@@ -133,8 +135,8 @@ class Book:
         """All keys that are there."""
         return list(self._live)
 
-    def owner_key(self, found: str) -> bytes:
-        return KEYS.owner(JobRef(found, "one"))
+    def owner_key(self, found: str, queue: str = "one") -> bytes:
+        return KEYS.owner(JobRef(found, queue))
 
     @property
     def now(self) -> datetime:
@@ -173,7 +175,7 @@ class Book:
         email = new_email(
             email_id(self._emails * 1_000_000, f"{self._emails:016x}"),
             client_id="shop",
-            sender="me@example.com",
+            sender=self.sender,
             subject=subject("Hi", mark),
             recipients=tuple(Recipient(a, "to", _queue(a)) for a in addresses),
             now=self.now,
@@ -268,13 +270,16 @@ class Book:
         digest: str = "digest",
         committed: bool | None = True,
         shown: tuple[str, ...] = (),
+        relay: str = "one",
+        **more: Any,
     ) -> None:
+        """``more``: further fields of :class:`Received`."""
         self.at += 0.05
         name = message_id(self.records[found]) if found in self.records else "<x@example.com>"
         self.add(
             Received(
                 self.at,
-                "one",
+                relay,
                 mark,
                 name,
                 found,
@@ -283,6 +288,7 @@ class Book:
                 "250 OK" if committed else "",
                 committed,
                 shown,
+                **more,
             )
         )
 

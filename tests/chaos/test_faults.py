@@ -6,7 +6,7 @@ import re
 
 from scripts.chaos.faults import all_faults
 
-PARTS = {"etcd", "api", "worker", "relay", "site", "dns", "webhook"}
+PARTS = {"etcd", "api", "worker", "bounced", "relay", "site", "dns", "policy", "domain", "webhook"}
 
 
 def test_each_fault_says_what_it_does_and_what_it_breaks() -> None:

@@ -41,6 +41,7 @@ from scripts.chaos.rules.duplicates import (
     REPLY_LATE,
     REPLY_LOST,
 )
+from tests.chaos import domain_stories
 from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LEFT_OUT, LOST, Book, three_tries
 
 A, B, C = "a@one.example", "b@one.example", "c@two.example"
@@ -247,6 +248,7 @@ CLEAN = [
     taken_over_from_a_killed_worker,
     unanswered_post_is_stored,
     state_read_again_after_a_gap,
+    *domain_stories.CLEAN,
 ]
 
 
@@ -646,6 +648,7 @@ BROKEN = [
     ("nothing-left-behind", leases_left_behind),
     ("nothing-left-behind", content_without_a_record),
     ("nothing-left-behind", descriptors_left_behind),
+    *domain_stories.BROKEN,
 ]
 
 

@@ -31,7 +31,8 @@ class Fault(ABC):
 
     ``name``: plain words with dashes. ``sentence``: what it does. ``seconds``: the shortest and the
     longest time that it lasts. ``touches``: the parts it breaks ("etcd", "api", "worker",
-    "relay", "site", "dns", "webhook"): faults overlap only if they touch different parts.
+    "bounced", "relay", "site", "dns", "policy", "domain", "webhook"): faults overlap only if they
+    touch different parts.
     ``alone``: it never overlaps.
     """
 

@@ -65,6 +65,7 @@ KILLS = (
     Kill(Target("both-workers", "worker", 2)),
     Kill(Target("api", "api")),
     Kill(Target("both-apis", "api", 2)),
+    Kill(Target("bounced", "bounced")),
     Kill(Target("etcd-member", "etcd", least=2)),
     Kill(LEADER),
     Kill(Target("two-etcd-members", "etcd", 2, least=3)),
@@ -73,6 +74,7 @@ KILLS = (
 TERMINATIONS = (
     Terminate(Target("worker", "worker")),
     Terminate(Target("api", "api")),
+    Terminate(Target("bounced", "bounced")),
     Terminate(Target("etcd-member", "etcd")),
     Terminate(LEADER),
 )

@@ -55,6 +55,7 @@ PAUSES = (
         words="SIGSTOP of both workers for longer than their leases last. Then they wake.",
     ),
     Pause(Target("api", "api"), (1.0, 5.0)),
+    Pause(Target("bounced", "bounced"), (2.0, 6.0)),
     Pause(Target("etcd-member", "etcd", least=2), (1.0, 6.0)),
     Pause(LEADER, (2.0, 6.0)),
     Pause(Target("two-etcd-members", "etcd", 2, least=3), (1.0, 6.0)),

@@ -11,6 +11,7 @@ from scripts.chaos.stage import Stage
 _WORDS = {
     "worker": ("a worker", "workers"),
     "api": ("an API process", "API processes"),
+    "bounced": ("the process that takes bounce messages", "processes that take bounce messages"),
     "etcd": ("an etcd member", "etcd members"),
 }
 

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from babygun.email.sending_domains import SendingDomain
 from babygun.store import codec
 from babygun.store.records import Worker
+from babygun.store.tls_policies.known import StoredPolicy
 from scripts.chaos import registry
 from scripts.chaos.history import (
     KEYS,
@@ -33,7 +35,9 @@ LAG = 0.5
 # s, that a question to etcd may take, and its turn in the harness.
 BUSY = 1.0
 # What a fault can break.
-EVERYTHING = frozenset({"etcd", "api", "worker", "relay", "site", "dns", "webhook"})
+EVERYTHING = frozenset(
+    {"etcd", "api", "worker", "bounced", "relay", "site", "dns", "policy", "domain", "webhook"}
+)
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,29 @@ class Run:
                         spans[-1] = spans[-1][0], event
                 elif not event.gone:
                     spans.append((event, None))
+        return found
+
+    @cached_property
+    def sending_domains(self) -> dict[str, tuple[float, SendingDomain]]:
+        """The sending domains as they were last, each with the time since which it has signed."""
+        found: dict[str, tuple[float, SendingDomain]] = {}
+        for event in self.history.events(Revision):
+            if event.key.startswith(KEYS.domains) and not event.gone:
+                domain = codec.decode_state(event.value, SendingDomain)
+                if any(one.state == "signing" for one in domain.selectors):
+                    since = found.get(domain.name, (event.at, domain))[0]
+                    found[domain.name] = since, domain
+        return found
+
+    @cached_property
+    def enforced(self) -> dict[str, float]:
+        """The recipient domains whose MTA-STS policy is enforced, and since when etcd has it."""
+        found: dict[str, float] = {}
+        for event in self.history.events(Revision):
+            if event.key.startswith(KEYS.tls_policies) and not event.gone:
+                stored = codec.decode_state(event.value, StoredPolicy)
+                if stored.policy.mode == "enforce":
+                    found.setdefault(stored.domain, event.at)
         return found
 
     @cached_property

@@ -60,6 +60,8 @@ def _events(step: Step, entry: LogEntry) -> dict[str, set[str]]:
         return found
     if entry.event in ("reclaimed", "due_now", "changed"):
         return {}
+    if entry.event == "complained":
+        return {"complained": {r.email for one in entry.attempts for r in one.replies}}
     if entry.event in ("cancelled", "retried"):
         return {entry.event: _changed(before, after)}
     found = {}

@@ -58,6 +58,8 @@ def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
                 yield f"queue {queue} has changed though the entry is not about it", "no change"
         elif entry.event == "retried":
             yield from _retried(before, after.queues[queue], pairs)
+        elif entry.late or entry.event == "complained":
+            yield from _came_back(entry, state, after.queues[queue], pairs)
         else:
             yield from _touches(entry, attempt, state, after.queues[queue], pairs)
 
@@ -170,7 +172,7 @@ def _tried(
             f"the tries of queue {attempt.queue} went from {old_state.tries} to {state.tries}",
             (f"{tries}"),
         )
-    if attempt.not_before != state.not_before:
+    if attempt.not_before != (state.not_before or state.retry_at):
         yield "the log and the record disagree on the next try", "one time"
     replies = {reply.email: reply for reply in attempt.replies}
     for old, new in pairs:
@@ -179,11 +181,33 @@ def _tried(
                 yield f"{old.email} was {old.status}, and has changed", "no change"
             continue
         reply = replies.get(old.email)
+        if reply is None and new == old and not state.final and len(pairs) > 1:
+            continue  # its copy is not of this round
         if reply is None or (reply.status, reply.reply_class) != (new.status, new.reply_class):
             yield f"the log does not say that {old.email} became {new.status}", "a reply in it"
         if new.status not in ("delivered", "deferred", "bounced", "expired", "suppressed"):
             yield f"{old.email} went from {old.status} to {new.status}", "a result of a try"
         yield from _agrees(new)
+
+
+def _came_back(
+    entry: LogEntry,
+    old_state: QueueState,
+    state: QueueState,
+    pairs: list[tuple[Recipient, Recipient]],
+) -> Iterator[Wrong]:
+    """A bounce message or a complaint: one recipient, and no job moves."""
+    if state != old_state:
+        yield "a message that came back has changed its queue", "no change"
+    for old, new in pairs:
+        if entry.event == "complained":
+            expected = replace(old, complained_at=new.complained_at)
+        elif old.status == "delivered" and new.status == "bounced" and new.late:
+            continue
+        else:
+            expected = old
+        if new != expected:
+            yield f"{old.email} went from {old.status} to {new.status}", expected.status
 
 
 def _agrees(recipient: Recipient) -> Iterator[Wrong]:
