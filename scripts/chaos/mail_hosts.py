@@ -93,9 +93,11 @@ def lying_names(ours: str) -> Records:
 class MailHosts:
     """``by_name``: the receivers. ``limited``, ``forbidden``: two of them. ``port``: of all."""
 
-    def __init__(self, recorder: Recorder, dns_port: int, port: int, https_port: int) -> None:
+    def __init__(
+        self, recorder: Recorder, dns_port: int, port: int, https_port: int, folder: Path
+    ) -> None:
         self.port = port
-        self.policies = Policies(recorder, port, https_port)
+        self.policies = Policies(recorder, port, https_port, folder)
         self.dns = NameServer(dns_port, records() | self.policies.records())
         self.by_name = {
             _host(number): Receiver(
@@ -121,7 +123,7 @@ class MailHosts:
             "BABYGUN_ALLOW_NETWORKS": _ALLOWED,
             "BABYGUN_PROVIDERS": str(file),
             "BABYGUN_SOURCE_ADDRESSES": _SOURCES,
-            **self.policies.settings(folder),
+            **self.policies.settings(),
         }
 
     def route(self, retry_intervals: str) -> dict[str, object]:

@@ -28,16 +28,21 @@ _POLICY_ADDRESS = "127.0.2.4"
 
 
 class Policies:
-    """``good``, ``broken``: the mail hosts."""
+    """``good``, ``broken``: the mail hosts. ``folder``: for their certificates."""
 
-    def __init__(self, recorder: Recorder, port: int, https_port: int) -> None:
+    def __init__(self, recorder: Recorder, port: int, https_port: int, folder: Path) -> None:
         self._answering = asyncio.Event()
         self._failing = False
         self.good = Receiver(_GOOD, recorder, address=_ADDRESSES[_GOOD], port=port)
         self.broken = Receiver(_BROKEN, recorder, address=_ADDRESSES[_BROKEN], port=port)
         self._https_port = https_port
         self._runner: web.AppRunner | None = None
-        self._context: ssl.SSLContext | None = None
+        authority, now = Authority(folder, "chaos"), datetime.now(UTC)
+        list(authority.ensure(now))
+        hosts = tuple(f"mta-sts.{domain}" for domain in POLICY_DOMAINS)
+        self._context = _context(authority, folder, "policy-host", hosts, now)
+        self.good.tls = _context(authority, folder, "mail-host", (_GOOD,), now)
+        self._ca = folder / "ca.pem"
         self.answer()
 
     @property
@@ -55,19 +60,9 @@ class Policies:
             found[f"mta-sts.{domain}", "A"] = (_POLICY_ADDRESS,)
         return found
 
-    def settings(self, folder: Path) -> dict[str, str]:
-        """What Babygun's processes need to know. Makes the certificates, at the first call."""
-        if self._context is None:
-            authority = Authority(folder, "chaos")
-            now = datetime.now(UTC)
-            list(authority.ensure(now))
-            hosts = tuple(f"mta-sts.{domain}" for domain in POLICY_DOMAINS)
-            self._context = _context(authority, folder, "policy-host", hosts, now)
-            self.good.tls = _context(authority, folder, "mail-host", (_GOOD,), now)
-        return {
-            "BABYGUN_STS_CA": str(folder / "ca.pem"),
-            "BABYGUN_STS_PORT": str(self._https_port),
-        }
+    def settings(self) -> dict[str, str]:
+        """What Babygun's processes need to know."""
+        return {"BABYGUN_STS_CA": str(self._ca), "BABYGUN_STS_PORT": str(self._https_port)}
 
     async def start_host(self) -> None:
         """The policy host listens, unless it does."""

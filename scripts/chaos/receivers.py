@@ -297,7 +297,7 @@ class _Session:
                 returns.bounce(self._sender, email_id, address)
             elif behaviour.kind == "complain":
                 returns.complain(self._sender, email_id, address, message)
-            elif behaviour.kind == "slow":
+            elif behaviour.kind == "defer":
                 returns.forge(self._sender, email_id, address)
 
     def _all(self) -> list[tuple[str, Behaviour]]:

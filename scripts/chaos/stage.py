@@ -124,7 +124,7 @@ class Stage:
             Relay(number, name, f"{name}.example", Receiver(name, recorder), Proxy(self._port(), 0))
             for number, name in enumerate(RELAYS, 1)
         ]
-        self.mail_hosts = MailHosts(recorder, self._port(), self._port(), self._port())
+        self.mail_hosts = MailHosts(recorder, self._port(), self._port(), self._port(), self.folder)
         bounce_port = self._port()
         self.bounced = self._babygun("bounced", 1, "BABYGUN_BOUNCE_PROBE_PORT")
         self.returns = Returns(recorder, bounce_port)

@@ -15,6 +15,7 @@ from scripts.chaos.history import (
     Injected,
     ProcessEnded,
     Received,
+    Returned,
     Revision,
 )
 from scripts.chaos.rules import Run, Violation, all_rules
@@ -37,6 +38,9 @@ class Figures:
     stored: int = 0
     by_status: Counter[str] = field(default_factory=Counter)
     messages: int = 0
+    signed: int = 0  # messages with valid signatures
+    enforced: int = 0  # recipient domains whose TLS policy is enforced
+    came_back: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)  # of processes
     revisions: int = 0
@@ -129,7 +133,9 @@ def figure_rows(figures: Figures) -> list[tuple[str, str]]:
         ("acknowledged", f"{figures.acknowledged:,}"),
         ("stored", f"{figures.stored:,}"),
         *((f"final: {status}", f"{n:,}") for status, n in sorted(figures.by_status.items())),
-        ("messages received", f"{figures.messages:,}"),
+        ("messages received", f"{figures.messages:,}, {figures.signed:,} of them signed"),
+        ("domains with a TLS policy", str(figures.enforced)),
+        *((f"came back: {what}", str(n)) for what, n in sorted(figures.came_back.items())),
         ("revisions", f"{figures.revisions:,}, with {figures.gaps} gaps"),
         ("faults", f"{figures.faults.total()} of {len(figures.faults)} kinds"),
         *((f"fault: {name}", str(n)) for name, n in sorted(figures.faults.items())),
@@ -150,6 +156,13 @@ def _of_run(run: Run) -> Figures:
     figures.asked = sum(len(asked.mails) for asked in history.events(Asked))
     figures.acknowledged = len({i for a in history.events(Answered) for i in a.ids if i})
     figures.messages = sum(1 for _ in history.events(Received))
+    figures.signed = sum(bool(each.signed) for each in history.events(Received))
+    figures.enforced = len(run.enforced)
+    figures.came_back = Counter(
+        f"{'forged ' * each.forged}{each.kind}, {'taken' if each.reply[:1] == '2' else 'refused'}"
+        for each in history.events(Returned)
+        if each.reply[:1] in ("2", "5")
+    )
     figures.revisions = sum(1 for _ in history.events(Revision))
     figures.gaps = sum(1 for _ in history.events(Gap))
     figures.faults = Counter(event.fault for event in history.events(Injected))
