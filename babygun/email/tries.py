@@ -25,15 +25,18 @@ from babygun.email.suppression import Suppression
 from babygun.email.transition import Suppressed, Transition, changed, logged
 
 # hold      the session was refused; the recipient's try does not count, and its queue stays ready
+# put_off   it may not be sent to before a time; its try does not count, and its queue waits
 # suppress  the recipient is suppressed, so it was left out
-Action = Literal["deliver", "retry", "fail", "hold", "suppress"]
+Action = Literal["deliver", "retry", "fail", "hold", "put_off", "suppress"]
+# The recipient had no try.
+UNTRIED: tuple[Action, ...] = ("hold", "put_off", "suppress")
 
 
 class RecipientResult(Struct, frozen=True, gc=False):
     """What a try did for one recipient, already classified.
 
-    ``retry_after``: seconds that the server asked for; they replace the usual wait. ``suppress``:
-    of a hard bounce: the address is dead.
+    ``retry_after``: seconds that the server asked for; they replace the usual wait. Of one that is
+    put off: seconds until then. ``suppress``: of a hard bounce: the address is dead.
     """
 
     action: Action
@@ -195,12 +198,13 @@ def _end_try(
     """The end of one queue's try: its new state. Changes ``recipients``.
 
     A try with a held recipient does not count, and one that goes on does not yet. So the queue's
-    number of tries stays.
+    number of tries stays. Where recipients are put off, it is that of the recipient with the most.
     """
     queue = result.queue
     before = email.queues[queue]
     tries = before.tries + 1
     due: datetime | None = None
+    put_off: datetime | None = None
     held = goes_on = False
     limit = reason_bytes(wide.count(email))
     for index, recipient in enumerate(recipients):
@@ -210,13 +214,16 @@ def _end_try(
         if outcome is None and result.in_rounds:
             if recipient.tries < tries:
                 goes_on = True
-            elif before.retry_at is not None:
-                due = before.retry_at if due is None else max(due, before.retry_at)
+            else:
+                due = _later(due, before.retry_at)
             continue
         outcome = outcome or _NO_RESULT
         again: datetime | None = None
         if outcome.action == "hold":
             held = True
+        elif outcome.action == "put_off":
+            again = _put_off(outcome, now, email.expires_at)
+            put_off = _later(put_off, again)
         elif outcome.action == "retry":
             again = next_try(
                 queue,
@@ -227,8 +234,7 @@ def _end_try(
                 now=now,
                 expires_at=email.expires_at,
             )
-        if again is not None:
-            due = again if due is None else max(due, again)
+            due = _later(due, again)
         recipients[index] = Recipient(
             recipient.email,
             recipient.kind,
@@ -238,7 +244,7 @@ def _end_try(
             outcome.enhanced_code,
             outcome.reason and cut(outcome.reason, limit),
             outcome.reply_class,
-            recipient.tries if outcome.action in ("hold", "suppress") else tries,
+            recipient.tries if outcome.action in UNTRIED else tries,
             now,
             recipient.retried,
             complained_at=recipient.complained_at,
@@ -247,9 +253,24 @@ def _end_try(
         retry_at = due if result.in_rounds else None
         held_at = now if held else before.held
         return QueueState(tries - 1, held=held_at, retry_at=retry_at, tls=result.tls)
+    if put_off:
+        tries = max(r.tries for r in recipients if r.queue == queue and not r.final)
+        due = min(due or put_off, put_off)
     if due:
         return QueueState(tries, due, held=before.held, tls=result.tls)
     return QueueState(tries, final=True, tls=result.tls)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    return max(one, other) if one and other else one or other
+
+
+def _put_off(
+    outcome: RecipientResult, now: datetime, expires_at: datetime | None
+) -> datetime | None:
+    """When a recipient that is put off has its try. None: its e-mail's end comes before."""
+    due = now + timedelta(seconds=outcome.retry_after or 0.0)
+    return None if expires_at is not None and due >= expires_at else due
 
 
 def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:

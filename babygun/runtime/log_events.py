@@ -473,6 +473,27 @@ EVENTS = [
     ),
     Event("site unlimited by operator", "info", "site", "The site has its own limits again."),
     Event(
+        "warm-up begun",
+        "info",
+        "source began",
+        "A source is used for the first time: an address of ours, or a sending domain. Its mail "
+        "has a ceiling for each site and day, which grows.",
+    ),
+    Event(
+        "warm-up ceiling reached",
+        "info",
+        "source site ceiling",
+        "This source has sent to so many recipients of the site today. Further mail goes from an "
+        "older address, or waits for the next day (UTC).",
+    ),
+    Event(
+        "warm-up not counted",
+        "warning",
+        "source site error",
+        "etcd did not answer. What this worker had taken of a ceiling and not used is lost for "
+        "today.",
+    ),
+    Event(
         "warm-up skipped by operator",
         "info",
         "source",

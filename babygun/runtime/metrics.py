@@ -219,6 +219,14 @@ SITE_HOLDS = counters(
     "Holds of sites, and of one sender's domain there. `event`: begun (by this worker), probed "
     "(without success) or ended (by a probe of this worker that got through).",
 )
+WARM_UP_RECIPIENTS = counters(
+    "babygun_warm_up_recipients_total",
+    ("kind", "outcome"),
+    WORKER,
+    "Recipients of mail from sources that warm up. `kind`: address or domain. `outcome`: sent "
+    "(they count against a ceiling), moved (they went from an older address) or put_off (they wait "
+    "for the next day).",
+)
 JOBS_IN_FLIGHT = reading(
     "babygun_jobs_in_flight",
     ("site",),

@@ -36,6 +36,7 @@ from babygun.worker.finisher import Finisher
 from babygun.worker.replies import Crowded
 from babygun.worker.results import Sent
 from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.warm_ups import NotCounted
 
 log = get_logger("worker")
 
@@ -49,8 +50,9 @@ class Attempt(Struct):
     """A try and how far it has come. ``claim``: None before the job is this worker's.
 
     ``probe``: whether it probes a held site. ``crowded``: the server's reply, if it takes no more
-    connections. ``slow``: it had no connection yet when somebody looked. ``apart``: it has no slot
-    any more, since it took too long to connect.
+    connections. ``put_off``: nobody was sent to, since a source is warming up. ``slow``:
+    it had no connection yet when somebody looked. ``apart``: it has no slot any more, since it took
+    too long to connect.
     """
 
     ref: JobRef
@@ -61,6 +63,7 @@ class Attempt(Struct):
     claim: Claim | None = None
     progress: Progress = field(default_factory=Progress)
     crowded: Reply | None = None
+    put_off: bool = False
     slow: bool = False
     apart: bool = False
 
@@ -177,6 +180,10 @@ class Attempts:
             attempt.crowded = crowded.reply
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
+        except NotCounted as error:
+            self._pause(error.reason)
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
         except NotSent:
             log.warning(
                 "lease not trusted", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id
@@ -184,6 +191,7 @@ class Attempts:
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
         _begin_finish(attempt.progress)
+        attempt.put_off = all(each.action == "put_off" for each in sent.results.values())
         results = await self._holds.settle(
             claimed, sent, probe=attempt.probe, started=attempt.progress.claimed_at
         )
@@ -311,7 +319,8 @@ def _all_held(results: Mapping[str, RecipientResult]) -> bool:
 
 def _tried(result: QueueResult) -> set[str]:
     """The recipients whose try counts."""
-    return {email for email, outcome in result.results.items() if outcome.action != "hold"}
+    untried = ("hold", "put_off")
+    return {email for email, outcome in result.results.items() if outcome.action not in untried}
 
 
 def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:

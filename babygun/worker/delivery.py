@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import cache
 
 from msgspec import Struct, field
@@ -57,6 +57,7 @@ from babygun.worker.results import Sent, SessionFault, without_host
 from babygun.worker.return_paths import ReturnPathOfTry, ReturnPaths
 from babygun.worker.signing import CannotSign, Signer, Signers
 from babygun.worker.tls_sessions import count_session
+from babygun.worker.warm_ups import Reservation, WarmUps
 
 log = get_logger("worker")
 
@@ -84,8 +85,9 @@ class _Try(Struct, gc=False):
     """What the transactions of one try share.
 
     ``for_email``: as :meth:`Destination.servers` takes it. ``signer``: None: it is not signed.
-    ``return_path``: None: the envelope sender is the e-mail's own. ``repeated``: the recipients
-    that were sent to on a fresh connection already.
+    ``return_path``: None: the envelope sender is the e-mail's own. ``reserved``: None: no ceiling
+    of a warm-up counts. ``repeated``: the recipients that were sent to on a fresh connection
+    already.
     """
 
     claim: Claim
@@ -96,6 +98,7 @@ class _Try(Struct, gc=False):
     return_path: ReturnPathOfTry | None
     may_send: Callable[[], bool]
     sent: Sent
+    reserved: Reservation | None = None
     repeated: set[str] = field(default_factory=set)
 
 
@@ -106,7 +109,8 @@ class Delivery:
     site. ``replied``: called with each reply of a site that has limits, once for all recipients
     that got it, and with the sender's domain. ``unauthenticated``: called with each reply which
     says that the sender's mail is not authenticated. ``tls_session``: called with each connection
-    that a queue's mail used, or that TLS was a reason not to use.
+    that a queue's mail used, or that TLS was a reason not to use. ``warm_ups``: None: nothing warms
+    up.
     """
 
     def __init__(
@@ -121,7 +125,9 @@ class Delivery:
         replied: Replied = lambda site, reply, found, sender: None,
         unauthenticated: Unauthenticated = lambda claim, site, reply: None,
         tls_session: Callable[[Destination, TlsSession], None] = count_session,
+        warm_ups: WarmUps | None = None,
     ) -> None:
+        self._warm_ups = warm_ups
         self._tls_session = tls_session
         self._routes, self._link_keys, self._signers = routes, link_keys, signers
         self._return_paths = return_paths
@@ -205,7 +211,10 @@ class Delivery:
                 sent,
             )
             send = self._send_copies if copies else self._send_message
-            await send(attempt, todo, progress)
+            if self._warm_ups is not None and destination.is_mx:
+                await self._send_within_ceilings(self._warm_ups, send, attempt, todo, progress)
+            else:
+                await send(attempt, todo, progress)
         except (OutOfResources, NoConnection) as error:
             raise Crowded(Reply("connect", None, None, str(error))) from error
         except (NoSource, CannotSign) as error:
@@ -219,6 +228,32 @@ class Delivery:
             found = without_host(error, recipients, self._routes.schedule(queue))
             sent.results = found | sent.results
         return sent
+
+    async def _send_within_ceilings(
+        self,
+        warm_ups: WarmUps,
+        send: Callable[[_Try, tuple[str, ...], Progress], Awaitable[None]],
+        attempt: _Try,
+        todo: tuple[str, ...],
+        progress: Progress,
+    ) -> None:
+        """Sends to as many recipients as a warm-up allows. Puts the others off."""
+        reserved = await warm_ups.reserve(
+            attempt.claim.email, attempt.destination, attempt.for_email, len(todo)
+        )
+        if reserved is None:
+            await send(attempt, todo, progress)
+            return
+        results = attempt.sent.results
+        attempt.reserved, attempt.destination = reserved, reserved.destination
+        allowed, others = todo[: reserved.recipients], todo[reserved.recipients :]
+        try:
+            if allowed:
+                await send(attempt, allowed, progress)
+        finally:
+            warm_ups.settle(reserved, sum(map(_may_be_taken, results.values())))
+        if reserved.otherwise is not None:
+            results |= dict.fromkeys(others, reserved.otherwise)
 
     async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
         """Sends one message to all recipients."""
@@ -312,6 +347,8 @@ class Delivery:
             envelope = Envelope(mail_from, groups[0], message, utf8, sign)
             pool = self.pools.get(destination, attempt.for_email)
             outcome = await self._send(pool, destination, envelope, attempt.may_send, progress)
+            if attempt.reserved is not None:
+                attempt.reserved.note(outcome)
             if not sent.results:
                 self._replies.raise_crowded(pool, outcome, sender)
             again = self._replies.add_results(
@@ -353,6 +390,10 @@ def _needs_smtputf8(attempt: _Try, recipients: tuple[str, ...]) -> bool:
     own = () if attempt.return_path else (attempt.claim.email.sender,)
     addresses = (*own, *recipients)
     return content_needs_smtputf8(attempt.content) or any(map(needs_smtputf8, addresses))
+
+
+def _may_be_taken(result: RecipientResult) -> bool:
+    return result.action == "deliver" or result.reply_class == _UNCERTAIN.reply_class
 
 
 _INTERRUPTED = RecipientResult(

@@ -135,7 +135,7 @@ class Dispatch:
             self._crowded.turned_away(site.name, attempt.crowded)
         elif attempt.claim is not None:
             self._crowded.ended(site.name)
-        if attempt.probe and (attempt.claim is None or attempt.crowded is not None):
+        if attempt.probe and (attempt.claim is None or attempt.crowded or attempt.put_off):
             self._sites.holds.keep_turn(site.name)
         self.ready.go_on(site.name)
 

@@ -23,6 +23,7 @@ from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
+from babygun.routing.warm_up import read_plan
 from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
@@ -52,6 +53,7 @@ from babygun.worker.signing import Signers
 from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
 from babygun.worker.tls_sessions import count_session
+from babygun.worker.warm_ups import WarmUps
 
 log = get_logger("worker")
 
@@ -92,6 +94,12 @@ class Worker:
         self._link_keys = UnsubscribeKeys(self.store)
         self._return_paths = ReturnPaths(self.store, routes)
         self._domain_alarms = DomainAlarms(self.store)
+        plan = read_plan(settings)
+        self._warm_ups = (
+            WarmUps(self.store, plan, lambda: self.membership.workers)
+            if plan is not None and routes.to_mx
+            else None
+        )
         self._delivery = Delivery(
             settings,
             routes,
@@ -100,6 +108,7 @@ class Worker:
             self._return_paths,
             permits_of=self._sites.permits,
             replied=self._sites.replied,
+            warm_ups=self._warm_ups,
             tls_session=self._tls_sessions(),
             unauthenticated=self._domain_alarms.refused,
         )
@@ -192,6 +201,8 @@ class Worker:
             await cancel_all(*services, stopping)
             await asyncio.gather(*(part.close() for part in self._consumers))
             await self._delivery.close()
+            if self._warm_ups is not None:
+                await self._warm_ups.parts.close()
             await self._domain_alarms.close()
             if self._sts is not None:
                 await self._sts.close()
@@ -205,6 +216,7 @@ class Worker:
         """All that runs as long as the worker does. If one fails, the worker ends."""
         return {
             **self._tls_services(),
+            **({"warm-ups": self._warm_ups.parts.run()} if self._warm_ups else {}),
             "check-in": self._check_in(),
             "live workers": self.membership.follow(),
             "sites": self._sites.run(),

@@ -28,6 +28,7 @@ def schedule(queue: str) -> Schedule:
 OK = RecipientResult("deliver", "delivered", 250, "2.0.0", "queued")
 SOFT = RecipientResult("retry", "temporary", 451, "4.3.0", "try later")
 HELD = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
+PUT_OFF = RecipientResult("put_off", "warm_up", reason="tomorrow", retry_after=3600.0)
 HARD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1", "no such user")
 GONE = structs.replace(HARD, suppress=True)
 UNWANTED = Suppression("unsubscribe", NOW)

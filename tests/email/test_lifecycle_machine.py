@@ -35,6 +35,7 @@ OUTCOMES = st.lists(
                 model.GONE,
                 model.RETRY,
                 model.HOLD,
+                model.PUT_OFF,
                 model.SUPPRESS,
             ]
         ),
@@ -378,6 +379,8 @@ def _result(action: str, wait: float | None) -> RecipientResult:
     if action == model.SUPPRESS:
         return tries.left_out(MANUAL)
     gone = action == model.GONE
+    if action == model.PUT_OFF:
+        return RecipientResult("put_off", "warm_up", reason="said", retry_after=wait)
     code = {model.DELIVER: 250, model.FAIL: 550, model.GONE: 550, model.RETRY: 451, model.HOLD: 535}
     return RecipientResult(
         model.FAIL if gone else action,  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ from tests.email.steps import (
     LEFT_OUT,
     NOW,
     OK,
+    PUT_OFF,
     SOFT,
     check_invariants,
     email,
@@ -272,3 +273,36 @@ def test_email_of_which_a_round_is_done_can_be_cancelled_and_retried() -> None:
     assert stopped.email.status == "cancelled" and stopped.email.queues["a"].retry_at is None
     again = lifecycle.retry(stopped.email, now=LATER)
     assert turns(again.email) == ["a0", "a1"]
+
+
+def test_recipient_that_is_put_off_waits_without_a_try() -> None:
+    put_off = finish(email(a=1), "a", PUT_OFF)
+    assert put_off.waiting == (("a", LATER + timedelta(hours=1)),)
+    [recipient] = put_off.email.recipients
+    assert (recipient.status, recipient.tries, recipient.reply_class) == ("deferred", 0, "warm_up")
+    assert (put_off.email.tries, put_off.entry.event) == (0, "deferred")
+    last = finish(finish(finish(put_off.email, "a", SOFT).email, "a", SOFT).email, "a", SOFT)
+    assert last.email.recipients[0].tries == 3, "it had all its tries"
+
+
+def test_recipients_beside_those_that_are_put_off_are_tried_again_at_their_own_time() -> None:
+    mixed = finish(email(a=3), "a", OK, SOFT, PUT_OFF)
+    assert mixed.waiting == (("a", LATER + timedelta(seconds=600)),)
+    assert [r.tries for r in mixed.email.recipients] == [1, 1, 0]
+    again = finish(mixed.email, "a", OK, PUT_OFF)
+    assert again.waiting == (("a", LATER + timedelta(hours=1)),)
+    assert again.email.queues["a"].tries == 0, "all its tries are left for the last one"
+
+
+def test_recipient_that_can_only_go_after_the_end_of_its_email_expires() -> None:
+    before = structs.replace(email(a=1), expires_at=LATER + timedelta(minutes=30))
+    ended = finish(before, "a", PUT_OFF)
+    assert (ended.email.status, ended.email.recipients[0].status) == ("failed", "expired")
+
+
+def test_round_in_which_the_rest_is_put_off_gives_nobody_a_second_turn() -> None:
+    first = round_of(email(a=3), {0: SOFT})
+    last = round_of(first.email, {1: OK, 2: PUT_OFF})
+    assert last.waiting == (("a", LATER + timedelta(seconds=600)),)
+    assert [r.tries for r in last.email.recipients] == [1, 1, 0]
+    assert turns(last.email) == ["a0", "a2"]

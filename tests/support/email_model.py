@@ -14,9 +14,11 @@ LOG_ENTRIES = 32  # beyond it the oldest goes, but the first stays
 
 # What a try did for one recipient, by the name of its action. GONE: it failed, since the mailbox
 # does not exist, so the address is suppressed. SUPPRESS: it was left out, since it is suppressed.
+# PUT_OFF: it may not be sent to before a time.
 DELIVER, FAIL, RETRY, HOLD = "deliver", "fail", "retry", "hold"
-GONE, SUPPRESS = "gone", "suppress"
+GONE, SUPPRESS, PUT_OFF = "gone", "suppress", "put_off"
 OPEN = ("pending", "deferred")
+UNTRIED = (HOLD, PUT_OFF, SUPPRESS)
 
 
 class Refused(Exception):
@@ -67,7 +69,8 @@ class Mail:
 
     ``changes``: of the record, since the acceptance. ``gone``: addresses that its last change has
     suppressed. ``late``: those that bounced after their delivery. ``retries``: by address, how
-    often a client had it tried again. ``complained``: those who called it spam.
+    often a client had it tried again. ``complained``: those who called it spam. ``tries``: by
+    address, those that it had.
     """
 
     queue_of: Mapping[str, str]
@@ -80,6 +83,7 @@ class Mail:
     late: frozenset[str] = frozenset()
     retries: Mapping[str, int] = field(default_factory=dict)
     complained: frozenset[str] = frozenset()
+    tries: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
@@ -236,6 +240,7 @@ def retry(mail: Mail, now: float = 0.0) -> Mail:
     retries = {**mail.retries, **{a: mail.retries.get(a, 0) + 1 for a in opened}}
     late = mail.late.difference(opened)
     after = replace(mail, statuses=statuses, queues=queues, ends=ends, late=late, retries=retries)
+    after = replace(after, tries={**mail.tries, **dict.fromkeys(opened, 0)})
     return after.logged("retried")
 
 
@@ -298,7 +303,7 @@ ENDS = {DELIVER: "delivered", FAIL: "bounced", GONE: "bounced", SUPPRESS: "suppr
 def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
     queue, statuses = mail.queues[ended.queue], dict(mail.statuses)
     tries = queue.tries + 1
-    actions, dues = set(), []
+    actions, dues, put_off, had = set(), [], [], dict(mail.tries)
     met = [a for a, name in mail.queue_of.items() if name == ended.queue and statuses[a] in OPEN]
     waiting = set(queue.done)  # they have had their turn
     left = False
@@ -311,29 +316,40 @@ def _end_try(mail: Mail, ended: Try, now: float) -> tuple[Mail, set[str], bool]:
         action, wait = ended.outcomes.get(address, (RETRY, None))
         actions.add(action)
         statuses[address] = ENDS.get(action, "deferred")
-        if action == RETRY:
-            again = _again(tries, wait, now, mail.ends)
+        if action not in UNTRIED:
+            had[address] = tries
+        if action in (RETRY, PUT_OFF):
+            again = _again(tries if action == RETRY else 0, wait, now, mail.ends)
             if again is None:
                 statuses[address] = "expired"
+            elif action == PUT_OFF:
+                put_off.append(again)
             else:
                 dues.append(again)
                 waiting.add(address)
+    sends = queue.sends + bool(actions - {HOLD, PUT_OFF})
     if HOLD in actions or left:  # no try is used up, and the job stays
-        sends = queue.sends + (actions != {HOLD})
         after = Queue("job", tries=queue.tries, sends=sends)
         if ended.in_rounds:
             after = replace(after, done=frozenset(waiting), again=max(dues, default=None))
+    elif put_off:  # as many tries are used up as the recipients have had that are left
+        used = max(had.get(a, 0) for a in met if statuses[a] in OPEN)
+        used = max([used, *(had.get(a, 0) for a in waiting)])
+        due = min(max(put_off), max(dues, default=max(put_off)))
+        sends = max(sends, queue.sends + (used != queue.tries))
+        after = Queue("waiting", due, used, sends=sends)
     elif dues:
         after = Queue("waiting", max(dues), tries, sends=queue.sends + 1)
     else:
         after = Queue("", tries=tries, sends=queue.sends + 1)
     gone = {a for a in met if ended.outcomes.get(a, ("",))[0] == GONE}
     mail = replace(mail.with_queue(ended.queue, after), statuses=statuses, gone=mail.gone | gone)
+    mail = replace(mail, tries=had)
     return mail, {statuses[address] for address in met}, HOLD in actions
 
 
 def _again(tries: int, wait: float | None, now: float, ends: float | None) -> float | None:
     if tries > len(INTERVALS):
         return None
-    at = now + (INTERVALS[tries - 1] if wait is None else wait)
+    at = now + ((INTERVALS[tries - 1] if tries else 0.0) if wait is None else wait)
     return None if ends is not None and at >= ends else at

@@ -39,6 +39,7 @@ RESULTS = {
     model.FAIL: RecipientResult("fail", "bad_mailbox", 550),
     model.RETRY: RecipientResult("retry", "greylisted", 451),
     model.HOLD: RecipientResult("hold", "authentication", 535),
+    model.PUT_OFF: RecipientResult("put_off", "warm_up", retry_after=3600.0),
     model.GONE: RecipientResult("fail", "bad_mailbox", 550, suppress=True),
     model.SUPPRESS: left_out(Suppression("manual", utc_now())),
 }

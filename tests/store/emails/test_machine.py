@@ -42,7 +42,7 @@ KINDS = [
     *("suppress", "bounce", "bounce", "complaint"),
 ]
 ACTIONS = st.sampled_from(
-    [model.DELIVER, model.FAIL, model.GONE, model.RETRY, model.HOLD, model.SUPPRESS]
+    [model.DELIVER, model.FAIL, model.GONE, model.RETRY, model.HOLD, model.PUT_OFF, model.SUPPRESS]
 )
 SPECS = st.builds(
     Spec,
