@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
 
 import pytest
 
@@ -19,6 +23,7 @@ from babygun.store.tls_reports.counts import counted_days, write_count
 from babygun.store.tls_reports.records import Place, TlsReport
 from babygun.store.tls_reports.reports import find_report, open_reports
 from babygun.tls_reports import sender
+from babygun.tls_reports.post import Poster
 from babygun.tls_reports.sender import TlsReports, after_failure, begun_try
 from babygun.tls_reports.sums import Sums
 from tests.support.tls_reports import session, to_domain
@@ -131,7 +136,7 @@ async def test_place_that_refuses_is_tried_again_less_often_and_given_up_after_a
     async with leading(asking) as reports:
         while now < MORNING + timedelta(days=2):
             await reports.once(now)
-            now += timedelta(minutes=5)
+            now += timedelta(minutes=30)
     [place] = (await reported(asking)).places
     assert (place.state, place.reason) == ("failed", "the server answered 503")
     assert len(asking.posted) == place.tries
@@ -164,6 +169,56 @@ async def test_process_that_dies_between_a_send_and_its_result_makes_no_second_e
     [place] = (await reported(asking)).places
     [email] = await emails(asking)
     assert (place.state, place.tries, place.email_id) == ("sent", 2, email.id)
+
+
+class _Died(Exception):
+    pass
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_two_workers_that_die_anywhere_make_each_report_once(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    random, deaths = Random(seed), 0
+
+    def die() -> None:
+        nonlocal deaths
+        if deaths < 30 and random.random() < 0.12:
+            deaths += 1
+            raise _Died
+
+    def dying(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def call(*arguments: Any) -> Any:
+            die()
+            result = await real(*arguments)
+            die()
+            return result
+
+        return call
+
+    for name in ("begin", "change", "store_email"):
+        monkeypatch.setattr(sender, name, dying(getattr(sender, name)))
+    monkeypatch.setattr(Poster, "post", dying(Poster.post))
+    asking.ask(asking.url, MAIL)
+    domains = [f"d{number}.example" for number in range(8)]
+    for domain in domains:
+        await count(asking, domain)
+    now, store = MORNING, asking.rig.store
+    async with leading(asking) as one, leading(asking) as other:
+        while [day async for day in counted_days(store, "2027")] or [
+            each async for each in open_reports(store)
+        ]:
+            results = await asyncio.gather(one.once(now), other.once(now), return_exceptions=True)
+            assert all(error is None or isinstance(error, _Died) for error in results), results
+            now += timedelta(minutes=20)
+    assert deaths > 10 and now < MORNING + timedelta(days=1)
+    for domain in domains:
+        report = await reported(asking, domain)
+        assert [place.state for place in report.places] == ["sent", "sent"]
+    subjects = [each.subject for each in await emails(asking)]
+    assert sorted(text.split()[2] for text in subjects) == domains
+    ids = Counter(each["report-id"] for each in asking.posted)
+    assert len(ids) == len(domains), "a report that was sent twice has the same id"
 
 
 async def test_report_by_mail_waits_for_a_key_that_signs_it(asking: Asking) -> None:
