@@ -25,6 +25,7 @@ OTHER_FOLDERS = {
 
 # Test modules of a room about a behaviour that several modules share.
 BEHAVIOURS = {
+    "api/emails/test_examples.py": "the examples of docs/examples, run as they are",
     "api/emails/test_full_etcd.py": "e-mails are refused while etcd is full",
     "api/emails/test_ids_of_others.py": "each call with the ids of another client",
     "api/http/test_certificate.py": "https with a certificate: used, refused, renewed",
