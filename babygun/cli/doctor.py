@@ -12,7 +12,12 @@ from typing import get_args
 from msgspec.structs import replace
 
 from babygun.cli.audited import command_entry
-from babygun.cli.domain_checks import check_bounce_host, check_domain, check_sealing_key
+from babygun.cli.domain_checks import (
+    check_bounce_host,
+    check_domain,
+    check_sealing_key,
+    check_tls_reports,
+)
 from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.mail_checks import check_mail
@@ -225,6 +230,7 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
         _room(store),
         _api_clients(store),
         check_sealing_key(store),
+        check_tls_reports(store),
         _workers(store),
         _holds(store),
         _jobs(store, alarms),

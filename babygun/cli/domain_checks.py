@@ -20,10 +20,12 @@ from babygun.dns import Resolver
 from babygun.domains.verify import check, look
 from babygun.domains.wanted import Sending, dkim_purpose, sending_of
 from babygun.email.domain_alarms import DomainAlarm, sentence_of
+from babygun.email.domains import ascii_domain
 from babygun.email.sending_domains import (
     DnsRecord,
     RecordStatus,
     SendingDomain,
+    name_and_parents,
     sending_domain_name,
 )
 from babygun.errors import BabygunError, EtcdError, PermissionDenied, SettingsError
@@ -126,6 +128,29 @@ async def check_sealing_key(store: Store) -> AsyncIterator[Finding]:
             "warn",
             "there is no sealing key here, and without it no sending domain can be made: set"
             " BABYGUN_SECRETS_KEY_FILE",
+        )
+
+
+async def check_tls_reports(store: Store) -> AsyncIterator[Finding]:
+    """Whether TLS reports that are switched on can be signed, and have a subject."""
+    settings = store.settings
+    if not settings.tls_reports:
+        return
+    if not load_routes(settings).to_mx:
+        yield Finding(
+            "warn",
+            "tls_reports is yes, and no mail goes straight to mail hosts: there is nothing to"
+            " report",
+        )
+    domain = ascii_domain(settings.tls_report_sender.rpartition("@")[2]).lower()
+    found = [await read_domain(store, name) for name in name_and_parents(domain)]
+    if any(found):
+        yield Finding("ok", f"TLS reports are signed as mail of {domain}")
+    else:
+        yield Finding(
+            "bad",
+            f"TLS reports by mail can't be signed, and wait: babygun domains add {domain}, for a"
+            " client of your own",
         )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from babygun.cli.domain_checks import check_bounce_host, check_sealing_key
+from babygun.cli.domain_checks import check_bounce_host, check_sealing_key, check_tls_reports
 from babygun.store import Store
 from tests.support.commands import Command
 from tests.support.dns_servers import Zone, scripted
@@ -155,6 +155,19 @@ async def test_doctor_says_that_the_sealing_key_is_missing(rig: Rig) -> None:
     for other in ({}, sealing()):
         [(level, sentence)] = await found(**other)
         assert level == "bad" and f"{NAME}/{domain.selectors[0].name}" in sentence
+
+
+async def test_doctor_says_that_tls_reports_can_not_be_signed(there: Installation) -> None:
+    async def found(**fields: object) -> list[str]:
+        on = {"tls_reports": True, "tls_report_sender": f"tls@news.{NAME}"}
+        async with Store(changed(there.rig.settings, **(on | fields))) as store:
+            return [each.level async for each in check_tls_reports(store)]
+
+    assert await found(tls_reports=False) == []
+    assert await found() == ["bad"]
+    await made_domain(there.rig.store, NAME)
+    assert await found() == ["ok"]
+    assert await found(default="", relays={"main": {"url": "smtp://127.0.0.1"}}) == ["warn", "ok"]
 
 
 @pytest.mark.parametrize("name", ["example", "a..b", "http://shop.example"])
