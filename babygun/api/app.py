@@ -66,6 +66,8 @@ from babygun.api.operations import (
 )
 from babygun.api.operations.cluster_reading import ClusterReading
 from babygun.api.operations.services import CLUSTER, HEALTH, PROCESSES
+from babygun.api.recipients import erasure
+from babygun.api.recipients import export as recipient_export
 from babygun.api.suppressions import bulk_import, export
 from babygun.api.suppressions import change as suppression
 from babygun.api.suppressions import listing as suppressions
@@ -116,6 +118,8 @@ _HANDLERS = (
     bulk_import,
     suppressions,
     suppression,
+    erasure,
+    recipient_export,
     domains,
     webhooks,
     deliveries,

@@ -21,6 +21,7 @@ from babygun.store.audit.entries import Outcome, Recording, new_entry, recorded
 _QUOTED = frozenset(
     {
         *("id", "name", "scopes", "clients", "events", "tags", "list"),
+        *("dry_run", "suppressions"),
         *("lasts", "reason", "since", "until", "after", "before", "outcome"),
     }
 )
@@ -36,7 +37,7 @@ def audited(route: Route) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         call = call_of(request)
         entry = new_entry(
-            route.name,
+            route.operation_id,
             by=call.client,
             via="api",
             target=_target(request.match_info),

@@ -41,7 +41,7 @@ async def _run(*, enable: bool) -> int:
             changed = True
             print(line, flush=True)
         if changed:  # once authentication is on, this user may have no right to write it
-            await write(store, replace(command_entry("set_etcd_access"), outcome="done"))
+            await write(store, replace(command_entry("setEtcdAccess"), outcome="done"))
         if enable and await access.enable(store.client):
             changed = True
             print("authentication: enabled")

@@ -14,7 +14,7 @@ _FILTERS = ("action", "by", "target", "outcome", "after", "before")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--action", help="only this one, e.g. delete_client")
+    parser.add_argument("--action", help="only this one, e.g. deleteClient")
     parser.add_argument("--by", help="a client's id, user@host, or a process's id")
     parser.add_argument("--target", help="what it was done to: an id, a domain, an address")
     parser.add_argument("--outcome", choices=("begun", "done", "failed", "unknown"))

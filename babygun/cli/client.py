@@ -216,10 +216,10 @@ async def _delete(store: Store, arguments: argparse.Namespace) -> str:
 
 # By action: the API's name of the same change, and what makes it and returns the client's id.
 _CHANGES: dict[str, tuple[str, Callable[[Store, argparse.Namespace], Awaitable[str]]]] = {
-    "create": ("create_client", _create),
-    "change": ("change_client", _change),
-    "rotate": ("rotate_secret", _rotate),
-    "delete": ("delete_client", _delete),
+    "create": ("createClient", _create),
+    "change": ("changeClient", _change),
+    "rotate": ("rotateClientSecret", _rotate),
+    "delete": ("deleteClient", _delete),
 }
 
 

@@ -105,7 +105,7 @@ async def _make_room(loaded: Settings) -> int:
             async for sentence in make_room(store):
                 print(sentence, flush=True)
             # Before it, a full etcd would not have taken the entry.
-            await write(store, replace(command_entry("make_room"), outcome="done"))
+            await write(store, replace(command_entry("makeRoom"), outcome="done"))
         except PermissionDenied:
             print(
                 "etcd lets only root make room. Show root's certificate (BABYGUN_ETCD_CERT,"

@@ -183,7 +183,7 @@ def _time(moment: str | None) -> str:
 
 async def _reseal() -> int:
     """1 if a key could not be opened."""
-    async with Store(load_settings()) as store, by_command(store, "reseal_domains"):
+    async with Store(load_settings()) as store, by_command(store, "resealDomains"):
         done = await reseal(store)
     print(f"{count_of(done.keys, 'DKIM key')}, {done.resealed} sealed again")
     for each in done.closed:

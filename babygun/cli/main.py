@@ -39,6 +39,7 @@ COMMANDS = (
     Command("send", "send an e-mail"),
     Command("emails", "list, show, cancel and retry e-mails"),
     Command("suppressions", "show and change which addresses get no mail; import and export files"),
+    Command("recipients", "erase or export all that is kept of one recipient"),
     Command("domains", "make sending domains; print and verify their DNS records; give DKIM keys"),
     Command("workers", "list the live workers"),
     Command("sites", "show what waits for each site and why; hold, resume and limit sites"),

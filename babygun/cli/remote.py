@@ -6,7 +6,7 @@ import asyncio
 import json
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -39,16 +39,38 @@ class Remote:
         Raises BabygunError with the error that the API answers, and ApiUnavailable if it does not.
         """
         headers = dict(arguments.pop("headers", {}))
-        if self.token:
-            headers["Authorization"] = f"Bearer {self.token}"
         try:
             async with self._session.request(
-                method, self._url + path, headers=headers, **arguments
+                method, self._url + path, headers=self._with_token(headers), **arguments
             ) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, TimeoutError) as error:
-            reason = str(error) or type(error).__name__
-            raise ApiUnavailable(f"{self._url} does not answer: {reason}") from None
+            raise self._away(error) from None
+        return self._value(answer, path, text)
+
+    async def stream(self, path: str) -> AsyncIterator[bytes]:
+        """The body of an answer to GET, in pieces. Raises as :meth:`call` does."""
+        timeout = aiohttp.ClientTimeout(sock_read=60)
+        try:
+            async with self._session.get(
+                self._url + path, headers=self._with_token({}), timeout=timeout
+            ) as answer:
+                if answer.status >= 400:
+                    self._value(answer, path, await answer.text())
+                async for data in answer.content.iter_any():
+                    yield data
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise self._away(error) from None
+
+    def _with_token(self, headers: dict[str, str]) -> dict[str, str]:
+        return headers | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
+
+    def _away(self, error: Exception) -> ApiUnavailable:
+        reason = str(error) or type(error).__name__
+        return ApiUnavailable(f"{self._url} does not answer: {reason}")
+
+    def _value(self, answer: aiohttp.ClientResponse, path: str, text: str) -> Any:
+        """The JSON of an answer. Raises the error that it may be."""
         try:
             value = json.loads(text) if text else None
         except ValueError:

@@ -55,6 +55,7 @@ _UNQUOTED_NAME = re.compile(r'[^"<>]*')
 _ADDRESS_AND_MORE = re.compile(r'[^\s@",;()]@[^\s@",;()]+(?:\s*[,;]|\s+[^\s(])')
 # The name behind the address, as in RFC 822.
 _COMMENTED = re.compile(r'([^\s@",;()<>]+@[^\s@",;()<>]+) \(([^()\\]*)\)')
+_HASH = re.compile("sha256:[0-9a-f]{32}")
 _SEVERAL = "there is more than one address; give each on its own, in a list"
 
 
@@ -118,6 +119,11 @@ def hash_of(email: str) -> str:
     read the address from it.
     """
     return f"sha256:{sha256(comparable(email).encode()).hexdigest()[:32]}"
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text is what :func:`hash_of` makes."""
+    return _HASH.fullmatch(text) is not None
 
 
 def needs_smtputf8(email: str) -> bool:

@@ -153,6 +153,10 @@ def events_of(transition: Transition) -> tuple[EmailEvent, ...]:
     elif entry.event == "complained":
         about = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         concerned["complained"] = [r for r in email.recipients if r.email in about]
+    elif entry.event == "erased":
+        stopped = [r for r in email.recipients if r.erased_at == r.updated_at == entry.at]
+        if stopped:
+            concerned["cancelled"] = stopped
     elif entry.event not in ("reclaimed", "due_now", "changed"):
         tried = {reply.email for attempt in entry.attempts for reply in attempt.replies}
         for recipient in email.recipients:

@@ -25,6 +25,7 @@ EventName = Literal[
     "retried",
     "due_now",
     "changed",
+    "erased",
 ]
 
 # What a webhook may ask for: each type is of recipients, where an entry of the log is of a try.
@@ -98,6 +99,7 @@ EVENTS: Final[Mapping[EventName, Event]] = {
     "changed": Event(
         "client", "The time to send it, its tags or its metadata changed.", (*_CLIENT, "reason")
     ),
+    "erased": Event("client", "A recipient's data were erased.", (*_CLIENT, "attempts")),
 }
 
 EVENT_TYPES: Final[Mapping[EventType, str]] = {

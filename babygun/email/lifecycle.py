@@ -76,7 +76,7 @@ def _without(email: Email, suppressed: Mapping[str, Suppression]) -> Email:
     ]
     to_send = {recipient.queue for recipient in recipients if not recipient.final}
     queues = {
-        queue: state if queue in to_send else _ended(state) for queue, state in email.queues.items()
+        queue: state if queue in to_send else ended(state) for queue, state in email.queues.items()
     }
     return replace(changed(email, recipients, queues, now), log_seq=email.log_seq)
 
@@ -106,7 +106,7 @@ def cancel(
         for r in email.recipients
     ]
     queues = {
-        queue: _ended(state) if queue in stopped else state for queue, state in email.queues.items()
+        queue: ended(state) if queue in stopped else state for queue, state in email.queues.items()
     }
     email = changed(email, recipients, queues, now)
     entry = LogEntry(
@@ -183,7 +183,7 @@ def expire(
         else recipient
         for recipient in before
     ]
-    queues = {**email.queues, queue: _ended(state)}
+    queues = {**email.queues, queue: ended(state)}
     email = changed(email, recipients, queues, now, worker_id=worker_id)
     entry = LogEntry(
         email.log_seq,
@@ -212,8 +212,8 @@ def retry(
 ) -> Transition:
     """A client asks to try the recipients again that were not reached. Their tries count from 0.
 
-    Suppressed ones are left out. An end of the e-mail that has come counts no more. Raises Conflict
-    if the e-mail is not final, or nobody is left to be tried.
+    Suppressed and erased ones are left out. An end of the e-mail that has come counts no more.
+    Raises Conflict if the e-mail is not final, or nobody is left to be tried.
     """
     if not email.final:
         raise Conflict("the e-mail is not final yet; send-now makes ready what waits for its time")
@@ -221,7 +221,7 @@ def retry(
         raise Conflict("every recipient has got the e-mail")
     recipients = [
         r
-        if r.status in ("delivered", "suppressed")
+        if r.status in ("delivered", "suppressed") or r.erased_at
         else Recipient(
             r.email,
             r.kind,
@@ -234,7 +234,7 @@ def retry(
     ]
     again = dict.fromkeys(r.queue for r in recipients if not r.final)
     if not again:
-        raise Conflict("the recipients that were not reached are suppressed")
+        raise Conflict("the recipients that were not reached are suppressed or erased")
     queues = {
         queue: QueueState() if queue in again else state for queue, state in email.queues.items()
     }
@@ -314,6 +314,6 @@ def job_of(email: Email, queue: str, recipients: int | None = None) -> Job:
     )
 
 
-def _ended(state: QueueState) -> QueueState:
+def ended(state: QueueState) -> QueueState:
     """The queue goes no further: its recipients get no more tries."""
     return replace(state, final=True, not_before=None, held=None, retry_at=None)

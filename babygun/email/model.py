@@ -57,6 +57,8 @@ class Recipient(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     late: bool = False
     # When a provider reported that it calls the e-mail spam.
     complained_at: datetime | None = None
+    # When its data were erased. The address is a mark then (babygun.email.erasure).
+    erased_at: datetime | None = None
 
     @property
     def final(self) -> bool:

@@ -669,6 +669,13 @@ EVENTS = [
     ),
     # etcd's content
     Event(
+        "recipient erased",
+        "info",
+        "dry_run deleted erased under_way done",
+        "A client with the scope `admin` has erased what names a recipient, or counted it. `done`:"
+        " all was read. The audit says who.",
+    ),
+    Event(
         "audit outcome not written",
         "warning",
         "entry error",

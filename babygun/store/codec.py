@@ -10,6 +10,7 @@ data.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -113,6 +114,35 @@ def decode_first(data: bytes) -> tuple[Any, int]:
         raise ValueError(f"not a whole msgpack value: {error}") from None
     return value, unpacker.tell()
 
+
+def edit_first_chunk(chunk: bytes, edit: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
+    """The first chunk of a content with other header fields; what follows them stays as it is.
+
+    ``edit`` gets the sender, the subject, the recipients and the headers, as far as the content has
+    them, and returns the same fields. Raises ValueError if they reach into the next chunk.
+    """
+    unpacker = msgpack.Unpacker(max_buffer_size=len(chunk))
+    unpacker.feed(chunk)
+    fields, rest = dict[str, Any](), 0
+    try:
+        count = unpacker.read_map_header()
+        for _ in range(count):
+            rest = unpacker.tell()
+            if (name := unpacker.unpack()) not in _HEADER_FIELDS:
+                break
+            fields[name] = unpacker.unpack()
+            rest = unpacker.tell()
+    except (msgpack.OutOfData, msgpack.UnpackException) as error:
+        raise ValueError(f"the header fields are not in the first chunk: {error}") from None
+    packer = msgpack.Packer()
+    head: bytes = packer.pack_map_header(count)
+    for name, value in edit(fields).items():
+        head += packer.pack(name) + packer.pack(value)
+    return head + chunk[rest:]
+
+
+# They come first, in this order (babygun.email.model.Content).
+_HEADER_FIELDS = ("sender", "subject", "to", "cc", "bcc", "reply_to", "headers")
 
 _pack = msgspec.msgpack.Encoder().encode
 

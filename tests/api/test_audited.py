@@ -21,7 +21,7 @@ ELSEWHERE = {
     "send_emails": "the e-mails' logs say who sent them",
     "cancel_email": "the e-mail's log says who did it",
     "retry_email": "the e-mail's log says who did it",
-    "change_email": "the e-mail's log says who did it",
+    "edit_email": "the e-mail's log says who did it",
     "send_email_now": "the e-mail's log says who did it",
     "cancel_emails": "the e-mails' logs say who did it",
     "retry_emails": "the e-mails' logs say who did it",
@@ -70,21 +70,22 @@ async def test_calls_leave_entries_with_who_what_and_outcome_and_without_secrets
     assert (await api.call("DELETE", "/clients/shop", token=admin)).status == 204
 
     deleted, off, hooked, created = await written(store)
-    assert created["action"] == "create_client" and created["target"] == "shop"
+    assert created["action"] == "createClient" and created["target"] == "shop"
     assert created["details"] == {
         "name": "shop",
         "scopes": "emails:send",
         "id": "shop",
         "rate": "2.5",
+        "weight": "1",
     }
     assert {created["by"], deleted["by"]} == {by} and created["via"] == "api"
     assert created["address"] == "127.0.0.1"
     assert created["request_id"] == made.headers["X-Request-Id"]
     assert created["outcome"] == "done" and created["ended_at"] is not None
     assert hooked["target"] == webhook.json["id"] and hooked["details"] == {"events": "bounced"}
-    assert off["action"] == "remove_suppression" and off["details"] == {"list": "*"}
+    assert off["action"] == "removeSuppression" and off["details"] == {"list": "*"}
     assert off["target"] == hash_of("ann@example.org")
-    assert deleted["action"] == "delete_client" and deleted["target"] == "shop"
+    assert deleted["action"] == "deleteClient" and deleted["target"] == "shop"
     kept = repr([deleted, off, hooked, created])
     for secret in (made.json["client_secret"], webhook.json["secret"], "hidden", "ann@example"):
         assert secret not in kept.lower()

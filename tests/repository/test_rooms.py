@@ -117,6 +117,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
             {"store.upkeep", "store.webhooks"},
         ),
         "store.audit": ("who changed what, by the API or by a command", set()),
+        "store.erasure": (
+            "all that etcd has of one recipient: found, erased, exported",
+            {"store.emails", "store.suppressions", "store.webhooks"},
+        ),
         "store.changes": ("what changes, as it changes", set()),
         "store.emails": (
             "the transitions of an e-mail, and reading them",
@@ -152,6 +156,10 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         "api.webhooks": ("the calls on webhooks", {"api.http", "api.access", "api.emails"}),
         "api.suppressions": (
             "the calls on suppressions",
+            {"api.http", "api.access", "api.emails"},
+        ),
+        "api.recipients": (
+            "the calls on a recipient's data",
             {"api.http", "api.access", "api.emails"},
         ),
         "api.operations": (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from babygun.email.email_events import EmailEvent
+from babygun.email.erasure import MARK
 from babygun.email.log import was_suppressed_at_once
 from babygun.email.model import Email, LogEntry
 from babygun.etcd import KeyValue
@@ -95,6 +96,8 @@ def check_outbox(outbox: Outbox, emails: dict[str, tuple[Email, list[Written]]])
         if event.type in LATE and not event.data.sequence:  # it came back without a record
             assert event.data.email_id not in emails, f"{ref} does not know of the record"
             continue
+        if event.data.email_id not in emails and {r.email for r in event.data.recipients} == {MARK}:
+            continue  # the e-mail was for an erased recipient alone
         there.setdefault(event.data.email_id, set()).add(ref)
         _check_notice(outbox, ref, event, emails)
     for email_id, (email, log) in emails.items():
@@ -156,6 +159,9 @@ def types_of(email: Email, entry: LogEntry) -> list[str]:
     if entry.event == "accepted":
         suppressed = any(was_suppressed_at_once(r, email) for r in email.recipients)
         return ["accepted", "suppressed"] if suppressed else ["accepted"]
+    if entry.event == "erased":
+        stopped = any(r.erased_at == r.updated_at == entry.at for r in email.recipients)
+        return ["cancelled"] if stopped else []
     if entry.event in ("cancelled", "retried", "complained"):
         return [entry.event]
     statuses = {reply.status for attempt in entry.attempts for reply in attempt.replies}

@@ -147,7 +147,7 @@ async def change_client(request: web.Request) -> web.Response:
     answers=[Answer(200, "The new secret.", NewClientSecret)],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
-async def rotate_secret(request: web.Request) -> web.Response:
+async def rotate_client_secret(request: web.Request) -> web.Response:
     """Only this answer has it. The present secret is taken for `previous_for` more seconds.
 
     A secret from before that is refused at once. Tokens stay valid until their end, unless

@@ -39,6 +39,7 @@ PENDING = {
     "updated_at": None,
     "late": False,
     "complained_at": None,
+    "erased_at": None,
 }
 
 

@@ -99,6 +99,10 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     complained_at: Annotated[
         datetime | None, Meta(description="When a provider reported that it calls this spam.")
     ]
+    erased_at: Annotated[
+        datetime | None,
+        Meta(description="When its data were erased. A mark stands in place of the address."),
+    ]
 
 
 class ManyRecipients(msgspec.Struct, frozen=True):

@@ -30,7 +30,16 @@ from babygun.api.http.problem_types import (
 from babygun.store.records import Scope
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-Tag = Literal["tokens", "clients", "emails", "domains", "webhooks", "suppressions", "operations"]
+Tag = Literal[
+    "tokens",
+    "clients",
+    "emails",
+    "domains",
+    "webhooks",
+    "suppressions",
+    "recipients",
+    "operations",
+]
 Kind = Literal["usual", "probe", "stream"]
 
 # The scopes whose calls are audited if they change something.
@@ -103,6 +112,12 @@ class Route:
     errors: Sequence[ProblemType]
     kind: Kind
     audit: bool | None
+
+    @property
+    def operation_id(self) -> str:
+        """As the OpenAPI document and the audit name it: ``delete_client`` is ``deleteClient``."""
+        first, *others = self.name.split("_")
+        return first + "".join(word.title() for word in others)
 
     @property
     def audited(self) -> bool:

@@ -63,6 +63,7 @@ _TAGS = {
     "domains": "Domains that clients send from.",
     "webhooks": "Endpoints of yours that get what happens to your e-mails.",
     "suppressions": "Addresses that a client's mail does not go to.",
+    "recipients": "What is kept of one recipient.",
     "operations": "For operators and their tools.",
 }
 _SECURITY_SCHEMES = {
@@ -165,9 +166,8 @@ def errors_of(route: Route) -> tuple[ProblemType, ...]:
 
 
 def _operation(route: Route, schemas: Schemas) -> dict[str, Any]:
-    first, *others = route.name.split("_")
     operation: dict[str, Any] = {
-        "operationId": first + "".join(word.title() for word in others),
+        "operationId": route.operation_id,
         "summary": route.summary,
         "tags": [route.tag],
         "security": _security(route),

@@ -35,7 +35,7 @@ class AuditEntryDocument(msgspec.Struct, frozen=True):
         str,
         Meta(
             description="The operationId of the call. A command has the same.",
-            examples=["hold_site"],
+            examples=["holdSite"],
         ),
     ]
     by: Annotated[
@@ -83,7 +83,7 @@ routes = Routes("operations")
     parameters=[
         LIMIT,
         Parameter("cursor", "query", str, "From the page before.", ENTRY_ID),
-        Parameter("action", "query", str, "The operationId of a call.", "delete_client"),
+        Parameter("action", "query", str, "The operationId of a call.", "deleteClient"),
         Parameter("by", "query", str, "A client's id, user@host, or a process's id.", "console"),
         Parameter(
             "target",

@@ -139,7 +139,7 @@ async def remove_suppression(request: web.Request) -> web.Response:
     store, owner, address = request.app[STORE], owner_of(request), address_of(request)
     removed = []
     for one in await find(store, owner, address, list_of(request.query)):
-        if await remove(store, owner, address, list_name=one.list):
+        if await remove(store, owner, one.address, list_name=one.list):
             removed.append(one)
     if not removed:
         raise not_suppressed()

@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from msgspec import Struct
 
-from babygun.email.addresses import parse_address
+from babygun.email.addresses import is_hash, parse_address
 from babygun.email.suppression import (
     ALL_MAIL,
     REASONS,
@@ -92,7 +92,7 @@ def entry(
     )
     field = "email"
     try:
-        address = parse_address(email).email
+        address = email if is_hash(email) else parse_address(email).email
         field = "list"
         return NewSuppression(address, suppression, parse_list_name(list_name))
     except ValueError as error:

@@ -24,6 +24,7 @@ from babygun.api.suppressions.parameters import (
     reason_of,
     reason_parameter,
 )
+from babygun.email.addresses import hash_of, is_hash
 from babygun.errors import NotFound
 from babygun.store import Store
 from babygun.store.suppressions.listing import Suppressed, list_suppressions
@@ -94,17 +95,27 @@ async def show_suppression(request: web.Request) -> web.Response:
 async def find(
     store: Store, client_id: str, address: str, list_name: str | None
 ) -> list[Suppressed]:
-    """What counts of an address: on one list, or on all. ``client_id``: an identity."""
-    if list_name is not None:
-        one = await get_one(store, client_id, address, list_name=list_name)
-        return [Suppressed(client_id, list_name, address, one)] if one else []
+    """What counts of an address: on one list, or on all. ``client_id``: an identity.
+
+    An address that was erased is found by its hash.
+    """
+    found: list[Suppressed] = []
+    for name in dict.fromkeys((address, address if is_hash(address) else hash_of(address))):
+        if list_name is None:
+            found += await _on_all_lists(store, client_id, name)
+        elif one := await get_one(store, client_id, name, list_name=list_name):
+            found.append(Suppressed(client_id, list_name, name, one))
+    return found
+
+
+async def _on_all_lists(store: Store, client_id: str, name: str) -> list[Suppressed]:
     found: list[Suppressed] = []
     cursor: str | None = None
     while True:
         page = await list_suppressions(
-            store, client_id=client_id, prefix=address, limit=_LONGER, cursor=cursor
+            store, client_id=client_id, prefix=name, limit=_LONGER, cursor=cursor
         )
-        found += [one for one in page.found if one.address == address]
+        found += [one for one in page.found if one.address == name]
         if (cursor := page.cursor) is None:
             return found
 

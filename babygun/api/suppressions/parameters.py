@@ -11,7 +11,7 @@ from msgspec import Meta
 from babygun.api.http.paging import limit_parameter
 from babygun.api.http.routes import Parameter
 from babygun.api.suppressions.documents import ADDRESS, LIST
-from babygun.email.addresses import comparable, parse_address
+from babygun.email.addresses import comparable, is_hash, parse_address
 from babygun.email.suppression import REASONS, SuppressionReason, parse_list_name
 from babygun.errors import InvalidRequest, Violation, sentence
 
@@ -58,7 +58,10 @@ def prefix_of(query: Mapping[str, str]) -> str:
 
 def address_of(request: web.Request) -> str:
     """The address in the path, as addresses are compared. Raises InvalidRequest."""
+    given = request.match_info["email"]
+    if is_hash(given):  # as a list shows one that was erased
+        return given
     try:
-        return comparable(parse_address(request.match_info["email"]).email)
+        return comparable(parse_address(given).email)
     except ValueError as error:
         raise InvalidRequest([Violation("email", sentence(error))]) from None

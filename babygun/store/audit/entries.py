@@ -41,7 +41,7 @@ _MOST_TEXT = 300
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """``audit/<id>``: one change, or an attempt at it.
 
-    ``action``: the name of the API's call, such as ``delete_client``; a command has the same.
+    ``action``: the name of the API's call, such as ``deleteClient``; a command has the same.
     ``by``: the client that called, ``user@host`` of a command, or the id of a process.
     ``target``: what it was done to. ``details``: what was asked for, by field. ``address``: the IP
     address of the caller.

@@ -239,6 +239,8 @@ def _same(now: _QueuePart, then: _QueuePart) -> bool:
 
 
 def _same_recipient(now: Recipient, then: Recipient) -> bool:
+    if now.erased_at:  # nobody sends to it any more
+        return True
     if not now.final or not then.final:
         return (now.final, now.tries) == (then.final, then.tries)
     if now.late and not then.late:

@@ -49,7 +49,7 @@ def acceptance(keys: Keys, transition: Transition, lease: int = 0) -> list[Op]:
     email = transition.email
     ops = _record(keys, transition, lease)
     if email.final:
-        ops.append(put(_end_mark(keys, email), b"%d" % email.size))
+        ops.append(put(end_mark_of(keys, email), b"%d" % email.size))
         ops.append(put(keys.failed(email.id), b"", lease))
     return ops
 
@@ -94,9 +94,9 @@ def change(
         hung = _unwritten(keys, transition, kept)
         ops += [keep(key, kept.lease) for key in hung if existing is None or key in existing]
     if before is not None and was_final:
-        ops.append(delete(_end_mark(keys, before)))
+        ops.append(delete(end_mark_of(keys, before)))
     if email.final and kept.content:
-        ops.append(put(_end_mark(keys, email), b"%d" % email.size))
+        ops.append(put(end_mark_of(keys, email), b"%d" % email.size))
     elif email.final:
         content = keys.content(email.id)
         ops.append(delete_range(content, range_end(content)))
@@ -130,7 +130,7 @@ def log_numbers(email: Email) -> range:
     return range(oldest, email.log_seq + 1)
 
 
-def _end_mark(keys: Keys, email: Email) -> bytes:
+def end_mark_of(keys: Keys, email: Email) -> bytes:
     """The end mark of a final e-mail: its record has not changed since it became final."""
     kind: EndKind = "delivered" if email.status == "complete" else "undelivered"
     return keys.end_mark(kind, email.updated_at, email.id)

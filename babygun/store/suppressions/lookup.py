@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from babygun.email.addresses import comparable
+from babygun.email.addresses import comparable, hash_of
 from babygun.email.model import Email, Recipient, queue_recipients
 from babygun.email.suppression import ALL_MAIL, Suppression
 from babygun.etcd import Compare, absent, modified_at
@@ -15,7 +15,7 @@ from babygun.store.keys import Keys
 from babygun.store.store import Store
 
 # An e-mail with more keys to look up is looked up by reads.
-_MOST_COMPARES = 16
+_MOST_COMPARES = 32
 
 
 class Found(NamedTuple):
@@ -32,17 +32,26 @@ def nobody_suppressed(keys: Keys, email: Email) -> list[Compare] | None:
     """The compares that hold if none of the recipients is suppressed. None: they are too many."""
     if email.ignore_suppressions:
         return []
-    if len(email.recipients) > _MOST_COMPARES:
+    if 2 * len(email.recipients) > _MOST_COMPARES:
         return None
     wanted = keys_of(keys, email, email.recipients)
     return [absent(key) for key in wanted] if len(wanted) <= _MOST_COMPARES else None
 
 
 def keys_of(keys: Keys, email: Email, recipients: Sequence[Recipient]) -> list[bytes]:
-    """Under which keys these recipients are suppressed, if they are."""
+    """Under which keys these recipients are suppressed, if they are.
+
+    An address that was erased stands there as its hash.
+    """
     prefix = keys.client_suppressions(email.client_id)
     lists = [prefix + b"%b/" % name.encode() for name in _lists(email)]
-    return [of + comparable(r.email).encode() for r in recipients for of in lists]
+    mailboxes = [comparable(r.email) for r in recipients]
+    return [
+        of + name.encode()
+        for mailbox in mailboxes
+        for of in lists
+        for name in (mailbox, hash_of(mailbox))
+    ]
 
 
 async def find(store: Store, emails: Sequence[Email]) -> list[Found]:
@@ -75,7 +84,7 @@ async def _find(store: Store, wanted: Sequence[tuple[Email, Sequence[Recipient]]
             counting[kv.key] = suppression
     found = []
     for (email, recipients), keys in zip(wanted, lists, strict=True):
-        each = len(_lists(email))
+        each = 2 * len(_lists(email))
         suppressed = {
             recipient.email: counting[key]
             for index, recipient in enumerate(recipients)

@@ -16,9 +16,9 @@ async def test_audit_lists_the_newest_first_page_by_page_and_filtered(
     api: RunningApi, store: Store
 ) -> None:
     written = [
-        entry("hold_site", "mx:google"),
-        entry("delete_client", "shop"),
-        entry("remove_suppression", hash_of("ann@example.org"), by="shop"),
+        entry("holdSite", "mx:google"),
+        entry("deleteClient", "shop"),
+        entry("removeSuppression", hash_of("ann@example.org"), by="shop"),
     ]
     for one in written:
         await write(store, one)
@@ -35,7 +35,7 @@ async def test_audit_lists_the_newest_first_page_by_page_and_filtered(
     assert [one["id"] for one in page.json["entries"]] == newest_first[:2]
     rest = await ids(limit="2", cursor=page.json["cursor"])
     assert rest == newest_first[2:]
-    assert await ids(action="hold_site") == [written[0].id]
+    assert await ids(action="holdSite") == [written[0].id]
     assert await ids(by="shop") == [written[2].id]
     assert await ids(target="Ann@Example.org") == [written[2].id]
     assert await ids(outcome="done") == []

@@ -15,7 +15,7 @@ async def newest(rig: Rig) -> AuditEntry:
 
 
 def an_entry() -> AuditEntry:
-    return new_entry("delete_client", by="root@host", via="command", target="x" * 1000)
+    return new_entry("deleteClient", by="root@host", via="command", target="x" * 1000)
 
 
 async def test_entry_is_begun_while_its_change_goes_on_and_done_afterwards(rig: Rig) -> None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from babygun.email import late, lifecycle, tries, wide
+from babygun.email import erasure, late, lifecycle, tries, wide
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.edit import Edit, edit
 from babygun.email.model import Email, as_json, queue_recipients
@@ -50,7 +50,7 @@ class Budget(NamedTuple):
 
     ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
     ``gone``: bounces that suppress the address. ``webhooks``: one is made or deleted. ``back``:
-    bounce messages and complaints that come back.
+    bounce messages and complaints that come back. ``erased``: recipients whose data are erased.
     """
 
     claims: int
@@ -61,6 +61,7 @@ class Budget(NamedTuple):
     gone: int = 0
     webhooks: int = 0
     back: int = 0
+    erased: int = 0
 
 
 class Owner(NamedTuple):
@@ -198,6 +199,11 @@ class Exploration:
             yield from _webhook_changes(_spent(state, webhooks=1), state.left.webhooks)
         if state.left.asked:
             yield from self._asks(state)
+        if state.left.erased:
+            erased = _spent(state, erased=1)
+            sending = frozenset(name for name, queue in state.queues if queue.owner)
+            for name, _ in state.queues:
+                yield from self._changed(erased, f"erase {name}", sending)
         if state.left.back:
             back = _spent(state, back=1)
             for name, queue in state.queues:
@@ -290,14 +296,15 @@ class Exploration:
     def _is_untouched(self, state: State, queue: str, one: Try) -> bool:
         """A stall: the job is there, nobody has it, and nobody has sent it since the claim."""
         there, began, now = dict(state.queues)[queue], self._records[one.began], self.email(state)
+        erased = {n for n, r in enumerate(now.recipients) if r.erased_at}
         parts = [
             (
                 email.queues[queue].tries,
                 email.queues[queue].reclaims,
                 [
                     (r.final and ("delivered" if r.late else r.status), r.tries)
-                    for r in email.recipients
-                    if r.queue == queue
+                    for n, r in enumerate(email.recipients)
+                    if r.queue == queue and n not in erased
                 ],
             )
             for email in (began, now)
@@ -399,7 +406,9 @@ class Exploration:
         except Conflict:
             return
         if event == "retry":  # a copy that came back is no duplicate
-            for name in {r.queue for r in self.email(state).recipients if r.late}:
+            for name in {
+                r.queue for r in self.email(state).recipients if r.late and not r.erased_at
+            }:
                 queue = dict(state.queues)[name]
                 state = _with_queue(state, name, queue._replace(sent=0, half=0))
         yield event, self._written(state, record, places, state.webhook)
@@ -442,12 +451,11 @@ class Exploration:
     def _transition(email: Email, event: list[str], sending: frozenset[str]) -> Transition:
         match event:
             case ["finish", outcome, queue, claim]:
-                count = len(queue_recipients(email, queue))
-                outcomes = (
-                    [OK, *[SOFT] * (count - 1)]
-                    if outcome == "half"
-                    else [OUTCOMES[outcome]] * count
-                )
+                first = next(r for r in email.recipients if r.queue == queue)
+                outcomes = [
+                    (OK if one is first else SOFT) if outcome == "half" else OUTCOMES[outcome]
+                    for one in queue_recipients(email, queue)
+                ]
                 results = [result(queue, email, *outcomes)]
                 now = NOW + timedelta(milliseconds=int(claim))  # no two results are alike
                 return tries.finish(email, results, now=now, schedule=once_more, suppress=86400.0)
@@ -467,17 +475,8 @@ class Exploration:
                 return lifecycle.expire(
                     email, queue, sending=sending, worker_id="w", now=NOW, outcome=TOO_LATE
                 )
-            case ["bounce", queue]:
-                first = next(r for r in email.recipients if r.queue == queue)
-                path = of_recipient(email.id, first.email, first.retried, email.client_id)
-                if late.fate_of_bounce(path, first) != "apply":
-                    raise Conflict("it changes nothing")
-                return late.bounce(email, first, Bounce(), now=NOW)
-            case ["complain", queue]:
-                first = next(r for r in email.recipients if r.queue == queue)
-                if first.complained_at is not None:
-                    raise Conflict("it is known")
-                return late.complain(email, first, Complaint(), now=NOW, suppression=None)
+            case ["bounce" | "complain" | "erase", queue]:
+                return _about_first(email, event[0], queue, sending)
             case ["reclaim", queue]:
                 return lifecycle.reclaim(
                     email, queue, worker_id="w", previous_worker_id="v", now=NOW
@@ -491,6 +490,23 @@ class Exploration:
             self._records.append(email)
             self._numbers[encoded] = len(self._records) - 1
         return self._numbers[encoded]
+
+
+def _about_first(email: Email, event: str, queue: str, sending: frozenset[str]) -> Transition:
+    """What comes back about the first recipient of a queue, and its erasure."""
+    first = next(r for r in email.recipients if r.queue == queue)
+    if first.erased_at is not None:
+        raise Conflict("nobody has this address any more")
+    if event == "erase":
+        return erasure.erase(email, first.email, sending=sending, now=NOW, size=0)
+    if event == "complain":
+        if first.complained_at is not None:
+            raise Conflict("it is known")
+        return late.complain(email, first, Complaint(), now=NOW, suppression=None)
+    path = of_recipient(email.id, first.email, first.retried, email.client_id)
+    if late.fate_of_bounce(path, first) != "apply":
+        raise Conflict("it changes nothing")
+    return late.bounce(email, first, Bounce(), now=NOW)
 
 
 def _seen(email: Email, event: list[str]) -> Email:

@@ -49,6 +49,14 @@ SCOPES: dict[str, tuple[Budget, dict[str, Any]]] = {
         Budget(claims=2, webhooks=2, back=1),
         {"a": 1},
     ),
+    "one is erased": (Budget(claims=2, asked=1, erased=1), {"a": 2}),
+    "one is erased and a lease ends": (Budget(claims=2, ends=1, erased=1), {"a": 2}),
+    "one is erased and a request is late": (Budget(claims=2, late=1, erased=1), {"a": 2}),
+    "two queues and one is erased": (
+        Budget(claims=2, asked=1, erased=1, back=1),
+        {"a": 1, "b": 1},
+    ),
+    "one is erased and a webhook comes": (Budget(claims=2, webhooks=2, erased=1), {"a": 2}),
     "two queues, one suppressed": (
         Budget(claims=2, asked=2, gone=1),
         {"a": 1, "b": 1, "suppressed": ["b"]},

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from babygun.email.addresses import hash_of
 from babygun.email.suppression import Suppression
 from babygun.runtime.clock import utc_now
 from babygun.store.keys import Keys
@@ -17,15 +18,18 @@ from tests.support.rig import Rig
 KEYS = Keys()
 
 
-def test_compares_are_one_for_each_recipient_and_list() -> None:
+def test_compares_are_two_for_each_recipient_and_list() -> None:
     few = email(a=8)
-    assert len(nobody_suppressed(KEYS, few) or ()) == 8
-    assert len(nobody_suppressed(KEYS, replace(few, list="*")) or ()) == 8
-    assert len(nobody_suppressed(KEYS, replace(few, list="news")) or ()) == 16
+    assert len(nobody_suppressed(KEYS, few) or ()) == 16
+    assert len(nobody_suppressed(KEYS, replace(few, list="*")) or ()) == 16
+    assert len(nobody_suppressed(KEYS, replace(few, list="news")) or ()) == 32
     keys = [compare.key for compare in nobody_suppressed(KEYS, replace(email(a=1), list="n")) or ()]
+    erased = hash_of("a0@example.com").encode()
     assert keys == [
         b"/babygun/suppressions/shop/n/a0@example.com",
+        b"/babygun/suppressions/shop/n/" + erased,
         b"/babygun/suppressions/shop/*/a0@example.com",
+        b"/babygun/suppressions/shop/*/" + erased,
     ]
 
 
@@ -63,7 +67,7 @@ async def test_value_that_is_no_suppression_is_passed_over(rig: Rig) -> None:
     key = rig.store.keys.suppression("client", "*", "a@example.org")
     await rig.store.client.put(key, b"junk")
     ((suppressed, compares),) = await find(rig.store, [one])
-    assert (suppressed, len(compares)) == ({}, 1)
+    assert (suppressed, len(compares)) == ({}, 2)
 
 
 @pytest.mark.parametrize("count", [1, 32, 33, 1024, 2500])

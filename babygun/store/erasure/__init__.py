@@ -1,0 +1,1 @@
+"""All that etcd has of one recipient: found, erased, exported."""

@@ -1,0 +1,1 @@
+"""Tests of babygun/store/erasure."""

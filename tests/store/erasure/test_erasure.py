@@ -1,0 +1,219 @@
+"""After an erasure no key of etcd names the recipient, and the others keep what is theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from babygun.email.addresses import hash_of
+from babygun.email.erasure import MARK
+from babygun.email.model import Content
+from babygun.errors import EtcdUnavailable
+from babygun.etcd import KeyValue
+from babygun.store import Store, codec
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.finish import finish
+from babygun.store.emails.new_email import prepare
+from babygun.store.emails.reading import get_email
+from babygun.store.erasure import emails as of_emails
+from babygun.store.erasure.emails import Asker
+from babygun.store.erasure.erasure import Report, erase_recipient
+from babygun.store.erasure.search import Place, place_of
+from babygun.store.keys import range_end
+from babygun.store.webhooks.notices import Outcome, read_ready, take
+from babygun.store.webhooks.notices import finish as finish_notices
+from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
+from tests.store.webhooks.steps import new_webhook, ready
+from tests.support.invariants import check_invariants
+from tests.support.rig import Rig
+
+ANN, BOB, JOANN = "ann@example.org", "bob@example.org", "joann@example.org"
+ASKER = Asker("admin", "r9")
+
+
+async def erase(rig: Rig, **how: Any) -> Report:
+    """The reports of all calls, added up."""
+    how.setdefault("seconds", 60.0)
+    return await erase_recipient(rig.store, ANN, asker=ASKER, **how)
+
+
+async def naming(store: Store, address: str = ANN) -> list[bytes]:
+    """The keys that name an address, in the key or the value."""
+    prefix, needle = store.keys.prefix, address.encode()
+    kvs = (await store.client.range(prefix, range_end(prefix))).kvs
+    texts = {kv.key: (kv.key + b" " + _plain(store, kv)).lower() for kv in kvs}
+    return [key for key, text in texts.items() if needle in text.replace(JOANN.encode(), b"")]
+
+
+def _plain(store: Store, kv: KeyValue) -> bytes:
+    notices = (store.keys.notices, store.keys.due_notices, store.keys.sent_notices)
+    return codec.decompressed(kv.value) if kv.key.startswith(notices) else kv.value
+
+
+async def tried(rig: Rig, email_id: str, *outcomes: Any) -> None:
+    """One try, with an outcome for each recipient that is not final."""
+    got = await claimed(rig, email_id)
+    one = pending(got, OK)
+    left = [r.email for r in got.email.recipients if not r.final]
+    results = dict(zip(left, outcomes, strict=True))
+    one.result = msgspec.structs.replace(one.result, results=results)
+    await finish(rig.store, [one])
+
+
+async def world(rig: Rig) -> dict[str, str]:
+    """E-mails to Ann alone and to several, in all states, by name."""
+    unknown = msgspec.structs.replace(HARD, reason=f"<{ANN}> unknown")
+    made = {
+        "waits": await rig.send(ANN),
+        "delivered": await rig.send("Ann@Example.org"),
+        "failed": await rig.send(ANN, body="x" * 900_000),
+        "both wait": await rig.send(ANN, BOB, subject=f"{ANN} and {BOB}"),
+        "both deferred": await rig.send(BOB, ANN),
+        "both final": await rig.send(ANN, BOB),
+        "others": await rig.send(JOANN),
+        "later": await rig.send(ANN, BOB, send_at=None),
+    }
+    await tried(rig, made["delivered"], OK)
+    await tried(rig, made["failed"], unknown)
+    await tried(rig, made["both deferred"], SOFT, msgspec.structs.replace(SOFT, reason=f"<{ANN}>"))
+    await tried(rig, made["both final"], unknown, OK)
+    await tried(rig, made["others"], OK)
+    return made
+
+
+async def test_erasure_leaves_no_key_that_names_the_address(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    made = await world(rig)
+    await rig.suppress(ANN)
+    await rig.suppress(ANN, list_name="news", reply=f"<{ANN}> unknown")
+    await rig.suppress(JOANN)
+    assert len(await naming(rig.store)) > 15
+    counted = await erase(rig, dry_run=True)
+    before = await check_invariants(rig.store)
+    report = await erase(rig)
+    assert await naming(rig.store) == []
+    assert (report.deleted, report.erased, report.suppressions) == (3, 4, 2)
+    assert (counted.deleted, counted.erased, counted.suppressions) == (3, 4, 2)
+    assert report.under_way == 0 and report.next is None and report.notices > 8
+    after = await check_invariants(rig.store)
+    gone = {made[name] for name in ("waits", "delivered", "failed")}
+    assert before.emails.keys() - after.emails.keys() == gone
+    assert after.emails[made["others"]] == before.emails[made["others"]]
+    for name in ("both wait", "both deferred", "both final", "later"):
+        old, new = before.emails[made[name]], after.emails[made[name]]
+        assert {r.email for r in new.recipients} == {MARK, BOB}
+        assert [r for r in new.recipients if r.email == BOB] == [
+            r for r in old.recipients if r.email == BOB
+        ], name
+        (entry,) = [e for e in await rig.log(made[name]) if e.event == "erased"]
+        assert (entry.client_id, entry.request_id) == ASKER
+        assert after.chunks[made[name]] == before.chunks[made[name]]
+    kinds = [event.type for event in await ready(rig.store, webhook)]
+    assert kinds.count("cancelled") == 4, "one for each that was not final"
+    assert await erase(rig) == Report(read=(await erase(rig)).read), "nothing is left"
+
+
+async def test_content_of_an_email_to_several_keeps_the_text_and_loses_the_recipient(
+    rig: Rig,
+) -> None:
+    email, content = rig.email(ANN, BOB, subject=f"For {ANN}", body="é" * 900_000)
+    content = msgspec.structs.replace(
+        content,
+        to=(f"Ann <{ANN.upper()}>", BOB),
+        bcc=(ANN,),
+        headers=(("X-For", ANN), ("X-Other", "x")),
+    )
+    await accept(rig.store, "client", prepare(rig.store, email, content))
+    await erase(rig)
+    view = await get_email(rig.store, email.id)
+    assert view is not None and view.content == Content(
+        "me@example.com",
+        f"For {MARK}",
+        to=(BOB,),
+        body="é" * 900_000,
+        headers=(("X-For", MARK), ("X-Other", "x")),
+    )
+    whole = await rig.store.client.range(
+        rig.store.keys.content(email.id), range_end(rig.store.keys.content(email.id))
+    )
+    assert view.email.size == sum(len(kv.value) for kv in whole.kvs)
+    assert view.email.subject == f"For {MARK}"
+
+
+async def test_recipient_of_a_wide_email_becomes_a_mark_in_its_part(rig: Rig) -> None:
+    email, content = rig.wide_email(18)
+    await accept(rig.store, "client", prepare(rig.store, email, content))
+    address = "ann@d0003.example"
+    report = await erase_recipient(rig.store, address, seconds=60, asker=ASKER)
+    assert (report.erased, report.deleted) == (1, 0)
+    assert await naming(rig.store, address) == []
+    seen = await check_invariants(rig.store)
+    assert [r.status for r in seen.emails[email.id].recipients if r.email == MARK] == ["cancelled"]
+    assert len(seen.jobs) == 17
+
+
+async def test_recipient_that_is_being_sent_is_erased_when_the_try_has_ended(rig: Rig) -> None:
+    alone, both = await rig.send(ANN), await rig.send(ANN, BOB)
+    tries = [pending(await claimed(rig, email_id), OK) for email_id in (alone, both)]
+    report = await erase(rig)
+    assert (report.under_way, report.deleted, report.erased) == (2, 0, 0)
+    for one in tries:
+        await finish(rig.store, [one])
+    assert (await erase(rig)).under_way == 0
+    assert await naming(rig.store) == []
+    await check_invariants(rig.store)
+
+
+async def test_erasure_goes_on_from_each_place_and_again_after_a_crash(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world(rig)
+    await rig.suppress(ANN)
+    change_record = of_emails.change_record
+
+    async def crash(*arguments: Any, **named: Any) -> None:
+        raise EtcdUnavailable("away")
+
+    monkeypatch.setattr(of_emails, "change_record", crash)
+    with pytest.raises(EtcdUnavailable):
+        await erase(rig)
+    monkeypatch.setattr(of_emails, "change_record", change_record)
+    place: Place | None = Place()
+    calls = 0
+    while place is not None:
+        report = await erase(rig, place=place_of(place.cursor), seconds=0)
+        place, calls = report.next, calls + 1
+    assert calls > 6
+    assert await naming(rig.store) == []
+    await check_invariants(rig.store)
+
+
+@pytest.mark.parametrize("mode", ["hash", "delete"])
+async def test_suppression_is_kept_as_a_hash_or_goes(rig: Rig, mode: Any) -> None:
+    await rig.suppress(ANN, reason="unsubscribe")
+    report = await erase(rig, suppressions=mode)
+    assert report.suppressions == 1 and await naming(rig.store) == []
+    email, content = rig.email("ANN@example.org")
+    accepted = await accept(rig.store, "client", prepare(rig.store, email, content))
+    assert accepted.suppressed == ((0,) if mode == "hash" else ())
+    keys = (await check_invariants(rig.store)).suppressions
+    assert [name for _, _, name in keys] == ([hash_of(ANN)] if mode == "hash" else [])
+
+
+async def test_worker_that_has_notices_in_memory_does_not_write_the_address_back(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    await rig.send(ANN, BOB)
+    taken = await take(rig.store, webhook.id, worker_id="w1", lease_id=await lease(rig))
+    assert taken is not None
+    (stored,) = (await read_ready(rig.store, webhook.id, 10)).notices
+    assert (await erase(rig)).notices == 1
+    sent = Outcome(stored, codec.decode_notice(stored.value))
+    assert not await finish_notices(rig.store, webhook.id, taken.token, [sent])
+    assert await naming(rig.store) == []
+    again = await take(rig.store, webhook.id, worker_id="w1", lease_id=await lease(rig))
+    assert again is not None
+    accepted, cancelled = await ready(rig.store, webhook)
+    assert {r.email for r in accepted.data.recipients} == {MARK, BOB}
+    assert [r.email for r in cancelled.data.recipients] == [MARK]
