@@ -105,6 +105,7 @@ class Received(Event, frozen=True):
     signatures: int = 0  # DKIM signatures that the message has
     signed: tuple[str, ...] = ()  # the domain of each that is valid
     tls: bool = False
+    source: str = ""  # the caller's address
 
 
 class Returned(Event, frozen=True):

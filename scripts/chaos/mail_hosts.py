@@ -13,7 +13,8 @@ from pathlib import Path
 
 from scripts.chaos.history import Recorder
 from scripts.chaos.name_server import NameServer, Records
-from scripts.chaos.policies import Policies
+from scripts.chaos.policies import POLICY_DOMAINS, Policies
+from scripts.chaos.policies import host_of as policy_host_of
 from scripts.chaos.receivers import Receiver
 
 TAIL, HOSTS = 120, 24  # a site that was held takes little at first: few mails each
@@ -23,7 +24,11 @@ CONNECTIONS, RATE = 2, 5  # of the limited site: at once, and messages a second
 FORBIDDEN = "forbidden"  # the receiver that nobody may reach
 _ALLOWED = "127.0.1.0/24,127.0.2.0/24"
 _FORBIDDEN = "127.0.9.1"
-_SOURCES = "127.0.3.1,127.0.3.2,127.0.3.3"  # from which all workers send
+_WARM = ("127.0.3.1", "127.0.3.2")
+NEW_SOURCE = "127.0.3.3"  # its warm-up has begun: what is above its ceiling goes from the others
+_SOURCES = (*_WARM, NEW_SOURCE)  # from which all workers send
+CEILING = 5  # recipients of one site on a day
+_DAYS = 60  # of the warm-up: more than a fault moves a clock
 _PROVIDERS = f"""\
 [{PROVIDER}]
 mx = ["limited.example"]
@@ -43,7 +48,9 @@ LIMITED_DOMAINS = tuple(f"c{number}.limited.example" for number in range(LIMITED
 
 
 def host_of(domain: str) -> str:
-    """The best mail host of a domain of the tail; empty if it is none."""
+    """The best mail host of a domain; empty for those of the limited site, and of relays."""
+    if domain in POLICY_DOMAINS:
+        return policy_host_of(domain)
     if domain not in TAIL_DOMAINS:
         return ""
     return _host(int(domain[1:].partition(".")[0]))
@@ -122,7 +129,10 @@ class MailHosts:
             "BABYGUN_MX_PORT": str(self.port),
             "BABYGUN_ALLOW_NETWORKS": _ALLOWED,
             "BABYGUN_PROVIDERS": str(file),
-            "BABYGUN_SOURCE_ADDRESSES": _SOURCES,
+            "BABYGUN_SOURCE_ADDRESSES": ",".join(_SOURCES),
+            "BABYGUN_WARM_UP": "addresses",
+            "BABYGUN_WARM_UP_TABLE": ",".join([str(CEILING)] * _DAYS),
+            "BABYGUN_WARM_UP_BEGAN": ",".join(f"{source}=2020-01-01" for source in _WARM),
             **self.policies.settings(),
         }
 

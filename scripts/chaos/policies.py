@@ -55,7 +55,7 @@ class Policies:
             (host, "A"): (address,) for host, address in _ADDRESSES.items()
         }
         for domain in POLICY_DOMAINS:
-            found[domain, "MX"] = (f"10 {_host(domain)}.",)
+            found[domain, "MX"] = (f"10 {host_of(domain)}.",)
             found[f"_mta-sts.{domain}", "TXT"] = (quoted("v=STSv1; id=a1;"),)
             found[f"mta-sts.{domain}", "A"] = (_POLICY_ADDRESS,)
         return found
@@ -104,11 +104,12 @@ class Policies:
         await self._answering.wait()
         if self._failing:
             return web.Response(status=503)
-        host = _host(request.host.partition(":")[0].removeprefix("mta-sts."))
+        host = host_of(request.host.partition(":")[0].removeprefix("mta-sts."))
         return web.Response(text=f"version: STSv1\nmode: enforce\nmx: {host}\nmax_age: 86400\n")
 
 
-def _host(domain: str) -> str:
+def host_of(domain: str) -> str:
+    """The mail host of a domain."""
     return _BROKEN if domain in BROKEN_DOMAINS else _GOOD
 
 

@@ -283,6 +283,7 @@ class _Session:
                 number,
                 signed,
                 self._writer.get_extra_info("ssl_object") is not None,
+                self._source,
             )
         )
         if committed is not False:

@@ -368,7 +368,6 @@ class Stage:
                 "BABYGUN_ETCD_ENDPOINTS": endpoints,
                 "BABYGUN_ROUTES": json.dumps(routes),
                 "BABYGUN_REQUIRE_DOMAINS": "no",
-                "BABYGUN_WARM_UP": "off",
                 **self.mail_hosts.settings(self.folder),
                 **self.settings,
             }

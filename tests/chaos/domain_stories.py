@@ -15,6 +15,7 @@ from babygun.routing.sts import StsPolicy
 from babygun.store import codec
 from babygun.store.tls_policies.known import StoredPolicy
 from scripts.chaos.history import KEYS, Reached, Returned
+from scripts.chaos.mail_hosts import CEILING, NEW_SOURCE, TAIL_DOMAINS
 from tests.chaos.book import DEFER, DELIVER, Book, three_tries
 
 A, B = "a@two.example", "b@two.example"
@@ -174,6 +175,15 @@ def plain_text(book: Book) -> None:
     book.receive(found, "m1", A)
 
 
+def above_the_ceiling(book: Book) -> None:
+    for number in range(CEILING + 1):
+        address = f"ok.m{number}@{TAIL_DOMAINS[0]}"
+        found = book.posted(f"m{number}", address)
+        book.claim(found, "d0")
+        book.receive(found, f"m{number}", address, relay="mx0.tail.example", source=NEW_SOURCE)
+        book.finish(found, DELIVER, "d0")
+
+
 Happens = Callable[[Book], None]
 CLEAN: list[Happens] = [signed_and_returned, complained, sent_in_rounds]
 BROKEN: list[tuple[str, Happens]] = [
@@ -191,4 +201,5 @@ BROKEN: list[tuple[str, Happens]] = [
     ("only-its-own-comes-back", bounces_by_a_forged_message),
     ("only-its-own-comes-back", other_recipient_bounces),
     ("never-plain-under-enforce", plain_text),
+    ("warm-up-ceilings-hold", above_the_ceiling),
 ]
