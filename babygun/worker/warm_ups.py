@@ -94,7 +94,8 @@ class WarmUps:
             )
             self.parts.put_off(full.source, site, found.day, lacking)
             WARM_UP_RECIPIENTS[_kind(full.source), "put_off"].inc(lacking)
-        return found if found.reserved or full is not None else None
+        moved = found.destination is not destination  # maybe to a warm address: it has no ceiling
+        return found if found.reserved or full is not None or moved else None
 
     def settle(self, found: Reservation, taken: int) -> None:
         """A try has ended. ``taken``: recipients whose message a server took, or may have taken."""
