@@ -59,11 +59,19 @@ class InvalidEmail(InvalidRequest):
 
 
 class RateExceeded(BabygunError):
-    """The client's rate is used up. ``retry_after``: seconds until it may send again."""
+    """A limit of the client is used up.
 
-    def __init__(self, message: str, *, retry_after: int) -> None:
+    ``retry_after``: seconds until it may send again. ``remaining``: recipients that a daily limit
+    has left.
+    """
+
+    def __init__(self, message: str, *, retry_after: int, remaining: int | None = None) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.remaining = retry_after, remaining
+
+
+class DailyLimitReached(RateExceeded):
+    """A client has too little left of its daily limit."""
 
 
 class OutOfResources(BabygunError):

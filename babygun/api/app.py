@@ -222,6 +222,7 @@ async def _services(app: web.Application) -> AsyncIterator[None]:
         finally:
             await app[STREAMS].stop()
             await cancel_all(*tasks)
+            await app[INTAKE].allowances.close()
             await app[LOOKUPS].close()
             await check_in.leave()
 
@@ -242,6 +243,7 @@ def _runs(
         "unsubscribe keys": app[LINK_KEYS].run,
         "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
         "quota guard": app[QUOTA_GUARD].run,
+        "allowances": app[INTAKE].allowances.run,
         "processes": app[PROCESSES].run,
         "sites": app[SITES].run,
         "domain alarms": app[DOMAIN_ALARMS].run,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from msgspec.structs import replace
@@ -13,17 +13,19 @@ from babygun.email.compose import new_email
 from babygun.email.ids import created_ms
 from babygun.email.model import Content, Email, UnsubscribeLink
 from babygun.errors import (
+    EtcdError,
     EtcdUnavailable,
+    IdempotencyConflict,
     InvalidRequest,
     NoRelay,
     NotAcknowledged,
     OutcomeUnknown,
 )
 from babygun.intake.acceptance import Acceptance, BatchAcceptance
+from babygun.intake.allowances import Allowances, Counted
 from babygun.intake.batch import Batch
 from babygun.intake.ids import new_email_id
 from babygun.intake.quota_guard import QuotaGuard
-from babygun.intake.rate_limit import RateLimits
 from babygun.intake.request import EmailRequest, check_request, sender_of
 from babygun.intake.sender_domains import SenderDomains
 from babygun.routing.routes import Routes
@@ -42,8 +44,8 @@ from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
 class Intake:
     """Every way in calls :meth:`admit` before it reads an e-mail, then :meth:`accept`.
 
-    ``link_keys``: of links to unsubscribe. ``accepted``: e-mails that this process has stored since
-    it started.
+    ``link_keys``: of links to unsubscribe. ``allowances``: run it, and close it at the end.
+    ``accepted``: e-mails that this process has stored since it started.
     """
 
     def __init__(
@@ -56,59 +58,66 @@ class Intake:
         self._store, self._routes, self._quota_guard = store, routes, quota_guard
         self._link_keys = link_keys
         self._sender_domains = SenderDomains(store)
-        self._rates = RateLimits()
+        self.allowances = Allowances(store)
         self.accepted = 0
 
-    def admit(self, client: Client, *, emails: int = 1) -> None:
-        """Takes ``emails`` from the client's rate. Raises RateExceeded, NoRelay, OutOfSpace.
+    async def admit(self, client: Client, *, emails: int = 1) -> None:
+        """Takes ``emails`` from the client's rate.
+
+        Raises RateExceeded, NoRelay, OutOfSpace and NotAcknowledged.
 
         Cheap, so that a refused e-mail need not be read. Before a batch is read, its size is not
         known: admit 0 e-mails, and the whole batch when it has been read.
         """
-        self._rates.take(client, emails=emails)
         if not self._routes.has_destinations:
             raise NoRelay
         self._quota_guard.check()
+        try:
+            await self.allowances.take_emails(client, emails)
+        except EtcdUnavailable as error:
+            raise NotAcknowledged(error, keyed=False) from None
 
     async def accept(
         self,
         request: EmailRequest,
         *,
-        client_id: str,
-        weight: int = 1,
+        client: Client,
         request_id: str | None = None,
         idempotency_key: str | None = None,
         fingerprint: str = "",
     ) -> Acceptance:
         """Checks and stores an e-mail. When this returns, it is committed.
 
-        ``client_id``, ``weight``: the client's. ``fingerprint``: of the request, if it has an
-        ``idempotency_key``: a repeated call with both gets the first one's id. Raises InvalidEmail,
-        IdempotencyConflict, NotAcknowledged and OutOfSpace.
+        ``fingerprint``: of the request, if it has an ``idempotency_key``: a repeated call with both
+        gets the first one's id. Raises InvalidEmail, DailyLimitReached, IdempotencyConflict,
+        NotAcknowledged and OutOfSpace.
         """
         ns = time.time_ns()
         now = at_ms(ns // 1_000_000)
         keyed = idempotency_key is not None
-        await self._look_up_senders([request], client_id, keyed=keyed)
+        await self._look_up_senders([request], client, keyed=keyed)
         link = await self._link([request], keyed=keyed)
-        email, content = self._compose(
-            request, new_email_id(ns), now, client_id, weight, request_id, link
-        )
+        email, content = self._compose(request, new_email_id(ns), now, client, request_id, link)
         note(email_id=email.id)
         new = prepare(self._store, email, content)
         self._quota_guard.take(new.content_bytes)
+        counted = await self._count_first([new], client, idempotency_key)
         try:
             stored = await accept(
                 self._store,
-                client_id,
+                client.identity,
                 new,
                 idempotency_key=idempotency_key,
                 fingerprint=fingerprint,
             )
-        except (EtcdUnavailable, OutcomeUnknown) as error:
-            raise NotAcknowledged(error, keyed=keyed, email_id=email.id) from None
-        tracing.current().set("babygun.email_id", stored.email_id)
+        except (EtcdError, IdempotencyConflict) as error:
+            self.allowances.failed(client, error, counted)
+            if isinstance(error, EtcdUnavailable | OutcomeUnknown):
+                raise NotAcknowledged(error, keyed=keyed, email_id=email.id) from None
+            raise
         recipients = len(email.recipients)
+        self.allowances.stored(client, 0 if stored.repeated else recipients, counted)
+        tracing.current().set("babygun.email_id", stored.email_id)
         if stored.repeated:
             note(email_id=stored.email_id)
             now = at_ms(created_ms(stored.email_id))
@@ -121,8 +130,7 @@ class Intake:
         self,
         entries: Sequence[EmailRequest | InvalidRequest],
         *,
-        client_id: str,
-        weight: int = 1,
+        client: Client,
         request_id: str | None = None,
         all_or_none: bool = True,
         idempotency_key: str | None = None,
@@ -132,17 +140,15 @@ class Intake:
 
         An entry that is an error is an e-mail that could not be understood. ``all_or_none``: one
         invalid e-mail refuses the batch with InvalidEmail, which names every broken rule. Raises
-        IdempotencyConflict, too. Raises NotAcknowledged or OutOfSpace if no e-mail is known to be
-        stored.
+        DailyLimitReached and IdempotencyConflict, too. Raises NotAcknowledged or OutOfSpace if no
+        e-mail is known to be stored.
         """
         keyed = idempotency_key is not None
-        await self._look_up_senders(entries, client_id, "E-mails of the batch", keyed=keyed)
+        await self._look_up_senders(entries, client, "E-mails of the batch", keyed=keyed)
         link = await self._link(entries, "E-mails of the batch", keyed=keyed)
 
         def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
-            email, content = self._compose(
-                entry, email_id, now, client_id, weight, request_id, link
-            )
+            email, content = self._compose(entry, email_id, now, client, request_id, link)
             return prepare(self._store, email, content)
 
         batch = Batch(entries, ready, keyed=keyed)
@@ -155,18 +161,29 @@ class Intake:
             # With all_or_none the same body has another answer.
             fingerprint += "" if all_or_none else "-permissive"
             self._quota_guard.take(sum(new.content_bytes for new in emails if new))
+            counted = await self._count_first(
+                emails, client, idempotency_key, "E-mails of the batch"
+            )
             try:
                 outcome = await accept_batch(
                     self._store,
-                    client_id,
+                    client.identity,
                     record,
                     emails,
                     idempotency_key=idempotency_key,
                     fingerprint=fingerprint,
                     prepare_again=batch.prepare,
                 )
-            except (EtcdUnavailable, OutcomeUnknown) as error:
-                raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
+            except (EtcdError, IdempotencyConflict) as error:
+                self.allowances.failed(client, error, counted)
+                if isinstance(error, EtcdUnavailable | OutcomeUnknown):
+                    raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
+                raise
+            unknown = [
+                emails[n] for n, e in outcome.errors.items() if isinstance(e, OutcomeUnknown)
+            ]
+            stored = _recipients([*outcome.stored, *unknown])
+            self.allowances.stored(client, stored, counted)
         for new in outcome.stored:
             self._count(len(new.addresses), new.suppressed_for)
         accepted = sum(email_id is not None for email_id in outcome.ids)
@@ -181,8 +198,7 @@ class Intake:
         request: EmailRequest,
         email_id: str,
         now: datetime,
-        client_id: str,
-        weight: int,
+        client: Client,
         request_id: str | None,
         link: UnsubscribeLink | None,
     ) -> tuple[Email, Content]:
@@ -190,19 +206,19 @@ class Intake:
 
         ``link``: that of e-mails that want one.
         """
-        rule = self._sender_domains.rule(client_id)
+        rule = self._sender_domains.rule(client.identity)
         checked = check_request(request, self._routes, self._store.settings, rule)
         span = tracing.current()
         email = new_email(
             email_id,
-            client_id=client_id,
+            client_id=client.identity,
             sender=checked.sender,
             subject=checked.content.subject,
             recipients=checked.recipients,
             now=now,
             send_at=checked.send_at,
             expires_at=checked.expires_at,
-            weight=weight,
+            weight=client.weight,
             tags=checked.tags,
             metadata=checked.metadata,
             list=checked.list,
@@ -217,7 +233,7 @@ class Intake:
     async def _look_up_senders(
         self,
         entries: Sequence[EmailRequest | InvalidRequest],
-        client_id: str,
+        client: Client,
         what: str = "The e-mail",
         *,
         keyed: bool,
@@ -228,7 +244,7 @@ class Intake:
         requests = (entry for entry in entries if isinstance(entry, EmailRequest))
         senders = (sender for request in requests if (sender := sender_of(request)))
         try:
-            await self._sender_domains.look_up(senders, client_id)
+            await self._sender_domains.look_up(senders, client.identity)
         except EtcdUnavailable as error:
             raise NotAcknowledged(error, what, keyed=keyed) from None
 
@@ -252,6 +268,23 @@ class Intake:
             raise NotAcknowledged(error, what, keyed=keyed) from None
         return UnsubscribeLink(f"{url}{UNSUBSCRIBE_PATH}", key.kid)
 
+    async def _count_first(
+        self,
+        emails: Sequence[NewEmail | None],
+        client: Client,
+        idempotency_key: str | None,
+        what: str = "The e-mail",
+    ) -> Counted:
+        """Counts their recipients towards the client's daily limit, as far as it has one.
+
+        Raises DailyLimitReached, and NotAcknowledged as :meth:`_link`.
+        """
+        try:
+            return await self.allowances.count(client, _recipients(emails), idempotency_key)
+        except EtcdUnavailable as error:
+            keyed = idempotency_key is not None
+            raise NotAcknowledged(error, what, keyed=keyed) from None
+
     def _count(self, recipients: int, suppressed_for: Sequence[str]) -> None:
         """Counts an e-mail that this call has stored. ``suppressed_for``: a reason for each."""
         self.accepted += 1
@@ -261,3 +294,7 @@ class Intake:
             metrics.RECIPIENTS_SUPPRESSED[reason].inc()
         if len(suppressed_for) == recipients:
             metrics.EMAILS_ENDED["failed"].inc()
+
+
+def _recipients(emails: Iterable[NewEmail | None]) -> int:
+    return sum(len(new.addresses) for new in emails if new is not None)

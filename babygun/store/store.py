@@ -19,6 +19,8 @@ from babygun.store.webhooks.known import KnownWebhooks
 # Transactions of calls that wait for etcd: more than a second's worth at full speed.
 _MOST_WAITING = 4096
 
+_USAGE_SHARED = 3600.0  # s, that one lease takes what counts towards clients' limits
+
 # s, that one lease takes suppressions: few come, and they stay for months.
 _SUPPRESSIONS_SHARED = 86400.0
 
@@ -53,6 +55,10 @@ class Store:
             "suppressions",
             max(settings.suppress_hard_bounces, settings.suppress_others),
             shared=_SUPPRESSIONS_SHARED,
+        )
+        # A day's counts outlive the day.
+        self.usage_leases = LeasePool(
+            self.client, self.keys, "usage", 86400.0, shared=_USAGE_SHARED
         )
         self.notice_leases = LeasePool(
             self.client, self.keys, "notices", settings.webhook_retention, key_bytes=NOTICE_BYTES

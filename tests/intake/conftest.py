@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace as changed
 
 from babygun.intake.accept import Intake
 from babygun.intake.quota_guard import QuotaGuard
@@ -17,6 +18,12 @@ from babygun.store.records import Client
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 
 CLIENT = Client("shop", "shop", ("emails:send",), "", utc_now(), rate=None)
+
+
+def caller(identity: str) -> Client:
+    """The client of this id, with or without a serial, as an API process knows it."""
+    client_id, _, serial = identity.partition(":")
+    return changed(CLIENT, id=client_id, serial=serial)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from babygun.store import Store
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import JobRef, range_end
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
-from tests.intake.conftest import CLIENT
+from tests.intake.conftest import CLIENT, caller
 from tests.intake.requests import email_request
 from tests.support.invariants import snapshot
 from tests.support.scraping import Scraped
@@ -44,7 +44,7 @@ async def test_accepted_email_is_stored_with_its_content_and_job(
 ) -> None:
     accepted = await intake.accept(
         email_request(cc="bob@example.org", tags=["a"], metadata={"n": "1"}),
-        client_id="shop",
+        client=CLIENT,
         request_id="r1",
     )
     view = await get_email(store, accepted.email_id)
@@ -70,7 +70,7 @@ async def test_accepted_email_is_stored_with_its_content_and_job(
 
 async def test_email_for_later_waits_for_its_time(intake: Intake, store: Store) -> None:
     at = utc_now() + timedelta(hours=1)
-    accepted = await intake.accept(email_request(send_at=at), client_id="shop")
+    accepted = await intake.accept(email_request(send_at=at), client=CLIENT)
     ref = JobRef(accepted.email_id, "default")
     assert await store.client.get(store.keys.job(ref)) is None
     assert await store.client.get(store.keys.not_before(at, ref))
@@ -78,7 +78,7 @@ async def test_email_for_later_waits_for_its_time(intake: Intake, store: Store) 
 
 async def test_email_that_breaks_a_rule_leaves_no_trace(intake: Intake, store: Store) -> None:
     with pytest.raises(InvalidEmail):
-        await intake.accept(email_request(to="nobody"), client_id="shop", idempotency_key="k")
+        await intake.accept(email_request(to="nobody"), client=CLIENT, idempotency_key="k")
     assert not (await snapshot(store)).keys and intake.accepted == 0
 
 
@@ -87,7 +87,7 @@ async def test_accepted_emails_and_recipients_are_counted_once(intake: Intake) -
     for _ in range(2):
         await intake.accept(
             email_request(cc="bob@example.org"),
-            client_id="shop",
+            client=CLIENT,
             idempotency_key="k",
             fingerprint="f",
         )
@@ -100,7 +100,7 @@ async def test_accepted_emails_and_recipients_are_counted_once(intake: Intake) -
 async def test_repeated_key_gets_the_first_acceptance(intake: Intake, store: Store) -> None:
     async def send() -> Any:
         return await intake.accept(
-            email_request(), client_id="shop", idempotency_key="k", fingerprint="f"
+            email_request(), client=CLIENT, idempotency_key="k", fingerprint="f"
         )
 
     answers = [await send(), *await asyncio.gather(*(send() for _ in range(5)))]
@@ -111,12 +111,12 @@ async def test_repeated_key_gets_the_first_acceptance(intake: Intake, store: Sto
 
 
 async def test_repeated_key_with_another_fingerprint_is_a_conflict(intake: Intake) -> None:
-    key = {"client_id": "shop", "idempotency_key": "k"}
+    key = {"client": CLIENT, "idempotency_key": "k"}
     first = await intake.accept(email_request(), **key, fingerprint="f")
     with pytest.raises(IdempotencyConflict):
         await intake.accept(email_request(), **key, fingerprint="g")
     other = await intake.accept(
-        email_request(), client_id="other", idempotency_key="k", fingerprint="g"
+        email_request(), client=caller("other"), idempotency_key="k", fingerprint="g"
     )
     assert other.email_id != first.email_id
 
@@ -133,7 +133,7 @@ async def test_email_that_etcd_does_not_confirm_is_not_acknowledged(
     said = "The e-mail may be stored" if unknown else "Nothing is stored"
     for key in (None, "k"):
         with pytest.raises(NotAcknowledged, match=said) as raised:
-            await intake.accept(email_request(), client_id="shop", idempotency_key=key)
+            await intake.accept(email_request(), client=CLIENT, idempotency_key=key)
         error = raised.value
         assert (error.cause, error.keyed) == (cause, key is not None)
         assert error.stored == ("unknown" if unknown else "no")
@@ -141,29 +141,29 @@ async def test_email_that_etcd_does_not_confirm_is_not_acknowledged(
     assert intake.accepted == 0
 
 
-def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
+async def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
     slow = changed(CLIENT, rate=1.0)
-    intake.admit(slow, emails=0)
-    intake.admit(slow)
+    await intake.admit(slow, emails=0)
+    await intake.admit(slow)
     with pytest.raises(RateExceeded):
-        intake.admit(slow)
-    intake.admit(CLIENT)
+        await intake.admit(slow)
+    await intake.admit(CLIENT)
 
 
-def test_no_email_is_admitted_without_a_relay(store: Store, quota_guard: QuotaGuard) -> None:
+async def test_no_email_is_admitted_without_a_relay(store: Store, quota_guard: QuotaGuard) -> None:
     routes = load_routes(replace(store.settings, relay_url=""))
     with pytest.raises(NoRelay):
         Intake(store, routes, quota_guard, UnsubscribeKeys(store)).admit(CLIENT)
 
 
-def test_no_email_is_admitted_while_etcd_is_nearly_full(
+async def test_no_email_is_admitted_while_etcd_is_nearly_full(
     intake: Intake, quota_guard: QuotaGuard
 ) -> None:
     quota_guard.full = True
     with pytest.raises(OutOfSpace):
-        intake.admit(CLIENT)
+        await intake.admit(CLIENT)
     quota_guard.full = False
-    intake.admit(CLIENT)
+    await intake.admit(CLIENT)
 
 
 # --- links to unsubscribe ---
@@ -182,7 +182,7 @@ async def test_email_names_the_url_and_the_key_of_its_links_and_its_list(
     reached: Intake, store: Store
 ) -> None:
     ids = [
-        (await reached.accept(email_request(unsubscribe=wanted), client_id="shop")).email_id
+        (await reached.accept(email_request(unsubscribe=wanted), client=CLIENT)).email_id
         for wanted in (UnsubscribeRequest("news"), True)
     ]
     key = await UnsubscribeKeys(store).current()
@@ -196,7 +196,7 @@ async def test_email_names_the_url_and_the_key_of_its_links_and_its_list(
 
 async def test_batch_has_links_for_those_that_want_them_only(reached: Intake, store: Store) -> None:
     wants = email_request(unsubscribe=UnsubscribeRequest("news"))
-    batch = await reached.accept_batch([email_request(), wants], client_id="shop")
+    batch = await reached.accept_batch([email_request(), wants], client=CLIENT)
     for item, name in zip(batch.items, ("", "news"), strict=True):
         assert item.email_id is not None
         view = await get_email(store, item.email_id)
@@ -205,8 +205,8 @@ async def test_batch_has_links_for_those_that_want_them_only(reached: Intake, st
 
 
 async def test_email_without_a_link_needs_no_key(reached: Intake, store: Store) -> None:
-    await reached.accept(email_request(), client_id="shop")
-    await reached.accept_batch([email_request()] * 2, client_id="shop")
+    await reached.accept(email_request(), client=CLIENT)
+    await reached.accept_batch([email_request()] * 2, client=CLIENT)
     keys = store.keys.unsubscribe_keys
     assert (await store.client.range(keys, range_end(keys))).kvs == []
 
@@ -219,7 +219,7 @@ async def test_email_whose_key_can_not_be_made_is_surely_not_stored(
 
     monkeypatch.setattr(UnsubscribeKeys, "current", away)
     with pytest.raises(NotAcknowledged) as refused:
-        await reached.accept(email_request(unsubscribe=True), client_id="shop")
+        await reached.accept(email_request(unsubscribe=True), client=CLIENT)
     assert refused.value.stored == "no"
     with pytest.raises(NotAcknowledged):
-        await reached.accept_batch([email_request(unsubscribe=True)], client_id="shop")
+        await reached.accept_batch([email_request(unsubscribe=True)], client=CLIENT)

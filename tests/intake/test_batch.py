@@ -25,6 +25,7 @@ from babygun.routing.routes import load_routes
 from babygun.store import Store
 from babygun.store.emails.batches import BatchOutcome
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
+from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
 from tests.support.invariants import snapshot
 
@@ -41,7 +42,7 @@ def fields(error: BabygunError | None) -> list[str]:
 
 async def test_good_batch_is_stored_in_order(intake: Intake, store: Store) -> None:
     batch = await intake.accept_batch(
-        [email_request(subject=str(n), cc="c@example.org") for n in range(3)], client_id="shop"
+        [email_request(subject=str(n), cc="c@example.org") for n in range(3)], client=CLIENT
     )
     emails = (await snapshot(store)).emails
     ids = [item.email_id or "" for item in batch.items]
@@ -56,16 +57,16 @@ async def test_batch_with_invalid_emails_is_refused_as_a_whole_with_every_rule(
 ) -> None:
     entries: list[EmailRequest | InvalidRequest] = [GOOD, BAD, UNREADABLE, NO_OBJECT]
     with pytest.raises(InvalidEmail, match="3 of 4 e-mails are invalid") as raised:
-        await intake.accept_batch(entries, client_id="shop", idempotency_key="k")
+        await intake.accept_batch(entries, client=CLIENT, idempotency_key="k")
     assert fields(raised.value) == ["[1].to[1]", "[1].subject", "[2].subject", "[3]"]
     assert not (await snapshot(store)).keys
-    assert await intake.accept_batch([GOOD], client_id="shop", idempotency_key="k")
+    assert await intake.accept_batch([GOOD], client=CLIENT, idempotency_key="k")
 
 
 async def test_refusal_names_each_email_however_many_rules_are_broken(intake: Intake) -> None:
     bad = email_request(to=[f"nobody{n}" for n in range(60)])
     with pytest.raises(InvalidEmail) as raised:
-        await intake.accept_batch([bad] * 1000, client_id="shop")
+        await intake.accept_batch([bad] * 1000, client=CLIENT)
     found = fields(raised.value)
     assert {field.partition("]")[0] for field in found} == {f"[{n}" for n in range(1000)}
     assert len(found) < 2000
@@ -74,7 +75,7 @@ async def test_refusal_names_each_email_however_many_rules_are_broken(intake: In
 async def test_refusal_is_too_large_where_its_first_rule_is(intake: Intake) -> None:
     large = email_request(metadata={"a": "b" * 5000})
     with pytest.raises(InvalidEmail) as raised:
-        await intake.accept_batch([GOOD, large, BAD], client_id="shop")
+        await intake.accept_batch([GOOD, large, BAD], client=CLIENT)
     assert raised.value.too_large
 
 
@@ -82,7 +83,7 @@ async def test_good_emails_are_stored_beside_invalid_ones_if_asked_for(
     intake: Intake, store: Store
 ) -> None:
     batch = await intake.accept_batch(
-        [GOOD, BAD, UNREADABLE, GOOD], client_id="shop", all_or_none=False
+        [GOOD, BAD, UNREADABLE, GOOD], client=CLIENT, all_or_none=False
     )
     assert [item.email_id is not None for item in batch.items] == [True, False, False, True]
     assert fields(batch.items[1].error) == ["[1].to[1]", "[1].subject"]
@@ -91,15 +92,13 @@ async def test_good_emails_are_stored_beside_invalid_ones_if_asked_for(
 
 
 async def test_batch_without_a_good_email_stores_nothing(intake: Intake, store: Store) -> None:
-    batch = await intake.accept_batch(
-        [BAD], client_id="shop", all_or_none=False, idempotency_key="k"
-    )
+    batch = await intake.accept_batch([BAD], client=CLIENT, all_or_none=False, idempotency_key="k")
     assert fields(batch.items[0].error) == ["[0].to[1]", "[0].subject"]
     assert not (await snapshot(store)).keys
 
 
 async def test_repeated_batch_gets_the_first_ids(intake: Intake) -> None:
-    key = {"client_id": "shop", "idempotency_key": "k"}
+    key = {"client": CLIENT, "idempotency_key": "k"}
     first = await intake.accept_batch([GOOD, GOOD], **key, fingerprint="f")
     again = await intake.accept_batch([GOOD, GOOD], **key, fingerprint="f")
     assert again.items == first.items and (first.repeated, again.repeated) == (False, True)
@@ -116,7 +115,7 @@ async def test_email_that_was_refused_stays_refused_under_its_key(
     async with narrow:
         strict = Intake(narrow, load_routes(narrow.settings), quota_guard, UnsubscribeKeys(narrow))
         entries = [email_request(body=None), GOOD]
-        arguments: dict[str, Any] = {"client_id": "shop", "all_or_none": False}
+        arguments: dict[str, Any] = {"client": CLIENT, "all_or_none": False}
         first = await strict.accept_batch(entries, **arguments, idempotency_key="k")
         again = await intake.accept_batch(entries, **arguments, idempotency_key="k")
         assert [item.email_id for item in again.items] == [first.items[0].email_id, None]
@@ -139,7 +138,7 @@ async def test_batch_of_which_nothing_is_confirmed_is_not_acknowledged(
     unknown = isinstance(cause, OutcomeUnknown)
     said = "E-mails of the batch may be stored" if unknown else "Nothing is stored"
     with pytest.raises(NotAcknowledged, match=said) as raised:
-        await intake.accept_batch([GOOD], client_id="shop")
+        await intake.accept_batch([GOOD], client=CLIENT)
     assert raised.value.cause is cause
 
 
@@ -153,7 +152,7 @@ async def test_each_email_that_etcd_did_not_confirm_has_an_error_of_its_own(
         return BatchOutcome([GOOD_ID, None, None], errors)
 
     monkeypatch.setattr(accept, "accept_batch", half)
-    batch = await intake.accept_batch([GOOD] * 3, client_id="shop")
+    batch = await intake.accept_batch([GOOD] * 3, client=CLIENT)
     assert batch.items[0].email_id == GOOD_ID
     error = batch.items[1].error
     assert isinstance(error, NotAcknowledged) and "The e-mail may be stored" in str(error)

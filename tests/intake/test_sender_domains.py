@@ -20,6 +20,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.domains.change import delete_domain
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
+from tests.intake.conftest import caller
 from tests.intake.requests import email_request
 from tests.store.domains.steps import client_of, new_domain, sealing
 from tests.support.invariants import snapshot
@@ -44,7 +45,7 @@ async def strict(settings: Settings) -> AsyncIterator[Store]:
 
 async def refused(intake: Intake, client_id: str, **changes: Any) -> list[tuple[str, str]]:
     with pytest.raises(InvalidEmail) as error:
-        await intake.accept(email_request(**changes), client_id=client_id)
+        await intake.accept(email_request(**changes), client=caller(client_id))
     return [(one.field, one.detail) for one in error.value.violations]
 
 
@@ -63,7 +64,7 @@ async def test_sender_of_an_own_domain_or_below_it_is_accepted(strict: Store) ->
     await new_domain(strict, client, "xn--bcher-kva.example")
     intake = intake_of(strict)
     for sender in ("a@bücher.example", "a@XN--BCHER-KVA.example", "A <a@x.y.bücher.example>"):
-        assert (await intake.accept(email_request(sender=sender), client_id=client)).email_id
+        assert (await intake.accept(email_request(sender=sender), client=caller(client))).email_id
     for sender in ("a@notbücher.example", "a@example", "a@[192.0.2.1]"):
         assert [field for field, _ in await refused(intake, client, sender=sender)] == ["sender"]
 
@@ -83,10 +84,10 @@ async def test_email_of_a_batch_is_refused_alone(strict: Store) -> None:
         email_request(sender=f"a@{domain}")
         for domain in ("example.com", "other.example", "news.example.com")
     ]
-    batch = await intake_of(strict).accept_batch(entries, client_id=client, all_or_none=False)
+    batch = await intake_of(strict).accept_batch(entries, client=caller(client), all_or_none=False)
     assert [item.email_id is None for item in batch.items] == [False, True, False]
     with pytest.raises(InvalidEmail) as error:
-        await intake_of(strict).accept_batch(entries, client_id=client)
+        await intake_of(strict).accept_batch(entries, client=caller(client))
     assert [(one.field, one.detail) for one in error.value.violations] == [
         ("[1].sender", REFUSAL.format("other.example"))
     ]
@@ -99,7 +100,7 @@ async def test_domain_that_another_process_made_this_moment_is_found(
     await new_domain(strict, client, "example.com")
     async with Store(strict.settings) as elsewhere:
         accepted = await intake_of(elsewhere).accept(
-            email_request(sender="a@a.b.example.com"), client_id=client
+            email_request(sender="a@a.b.example.com"), client=caller(client)
         )
         assert accepted.email_id
 
@@ -121,10 +122,10 @@ async def test_sender_is_not_refused_while_nobody_knows_the_domains(
     async with Store(strict.settings) as elsewhere:
         intake = intake_of(elsewhere)
         with pytest.raises(NotAcknowledged, match=r"not read yet\. Nothing is stored"):
-            await intake.accept_batch(entries, client_id=client)
+            await intake.accept_batch(entries, client=caller(client))
     async with Store(replace(strict.settings, etcd_endpoints=("http://127.0.0.1:1",))) as away:
         with pytest.raises(NotAcknowledged, match="Nothing is stored"):
-            await intake_of(away).accept(email_request(), client_id=client)
+            await intake_of(away).accept(email_request(), client=caller(client))
 
 
 async def test_without_the_setting_any_sender_is_taken_and_no_domain_is_read(
@@ -132,4 +133,4 @@ async def test_without_the_setting_any_sender_is_taken_and_no_domain_is_read(
 ) -> None:
     domain = SendingDomain("example.com", ("other",), utc_now(), utc_now())
     store.domains.learn(domain, 1)
-    assert (await intake.accept(email_request(), client_id="shop")).email_id
+    assert (await intake.accept(email_request(), client=caller("shop"))).email_id

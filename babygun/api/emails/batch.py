@@ -137,19 +137,18 @@ async def send_emails(request: web.Request) -> web.Response:
     """
     intake, access = request.app[INTAKE], access_of(request)
     client = access.client
-    intake.admit(client, emails=0)
+    await intake.admit(client, emails=0)
     permissive = _is_permissive(request)
     key = idempotency_key_of(request)
     raw = await read_json(request)
     entries = await read_batch(raw)
-    intake.admit(client, emails=len(entries))
+    await intake.admit(client, emails=len(entries))
     for entry in entries:
         if isinstance(entry, EmailRequest):
             require_scope(access, entry)
     batch = await intake.accept_batch(
         entries,
-        client_id=client.identity,
-        weight=client.weight,
+        client=client,
         request_id=call_of(request).request_id,
         all_or_none=not permissive,
         idempotency_key=key,

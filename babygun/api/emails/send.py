@@ -23,6 +23,7 @@ from babygun.api.http.context import call_of
 from babygun.api.http.json_body import JsonBody
 from babygun.api.http.problem_types import (
     BUSY,
+    DAILY_LIMIT,
     IDEMPOTENCY_CONFLICT,
     NO_RELAY,
     NOT_STORED,
@@ -39,6 +40,7 @@ SEND_ERRORS = (
     IDEMPOTENCY_CONFLICT,
     BUSY,
     TOO_MANY_REQUESTS,
+    DAILY_LIMIT,
     NO_RELAY,
     NOT_STORED,
     REPEAT_WITH_KEY,
@@ -76,15 +78,14 @@ async def send_email(request: web.Request) -> web.Response:
     """
     intake, access = request.app[INTAKE], access_of(request)
     client = access.client
-    intake.admit(client)
+    await intake.admit(client)
     key = idempotency_key_of(request)
     raw = await read_json(request)
     email = await _body.decode_large(raw)
     require_scope(access, email)
     accepted = await intake.accept(
         email,
-        client_id=client.identity,
-        weight=client.weight,
+        client=client,
         request_id=call_of(request).request_id,
         idempotency_key=key,
         fingerprint=await fingerprint_of(raw) if key else "",

@@ -120,7 +120,7 @@ CONFLICT = ProblemType(
     means=(
         "the e-mail's state does not allow this; or a client with this id exists; or a "
         "client would delete itself, or take the scope `admin` from itself; or it has ten "
-        "webhooks; or the webhook is disabled; or another client holds the domain"
+        "webhooks, or the most suppressions; or the webhook is disabled; or another client holds the domain"
     ),
 )
 IDEMPOTENCY_CONFLICT = ProblemType(
@@ -194,7 +194,8 @@ DAILY_LIMIT = ProblemType(
     "daily-limit",
     429,
     "The client's daily limit has too little left",
-    "The client may send to 10,000 recipients a day (UTC), of which 3 remain. This call has 5.",
+    "The client may send to 10,000 recipients a day (UTC), of which 3 remain."
+    " An operator can raise the limit.",
     means=(
         "the client's daily limit has too little left; `remaining` says how many recipients are"
     ),

@@ -11,6 +11,7 @@ from aiohttp import web
 from babygun import errors
 from babygun.api.http.problem_types import (
     CONFLICT,
+    DAILY_LIMIT,
     ETCD_UNAVAILABLE,
     EXPECTATION_FAILED,
     IDEMPOTENCY_CONFLICT,
@@ -57,7 +58,8 @@ class ProblemDocument(
 
     ``errors`` lists all wrong parts where there are several. ``stored``: whether what was sent is
     stored, if etcd did not confirm it. ``email_id``: of the e-mail if it is stored. ``next_line``:
-    of a file of which the lines before that are done.
+    of a file of which the lines before that are done. ``remaining``: recipients that a daily limit
+    has left.
     """
 
     problem_type: str
@@ -73,6 +75,7 @@ class ProblemDocument(
     reasons: list[str] | None = None  # of not-ready
     warnings: list[str] | None = None
     next_line: int | None = None
+    remaining: int | None = None
 
 
 class Problem(Exception):
@@ -91,6 +94,7 @@ class Problem(Exception):
         email_id: str | None = None,
         reasons: list[str] | None = None,
         warnings: list[str] | None = None,
+        remaining: int | None = None,
     ) -> None:
         super().__init__(detail)
         self.kind, self.detail, self.field = kind, detail, field
@@ -99,6 +103,7 @@ class Problem(Exception):
         self.stored, self.email_id = stored, email_id
         self.reasons, self.warnings = reasons, warnings
         self.next_line: int | None = None
+        self.remaining = remaining
         seconds = retry_after if retry_after is not None else kind.retry_after
         if seconds is not None:
             self.headers["Retry-After"] = str(seconds)
@@ -120,6 +125,7 @@ class Problem(Exception):
             self.reasons,
             self.warnings,
             self.next_line,
+            self.remaining,
         )
 
 
@@ -136,7 +142,13 @@ def from_exception(error: Exception) -> Problem:
                 violations=error.violations,
             )
         case errors.RateExceeded():
-            return Problem(TOO_MANY_REQUESTS, sentence(error), retry_after=error.retry_after)
+            daily = isinstance(error, errors.DailyLimitReached)
+            return Problem(
+                DAILY_LIMIT if daily else TOO_MANY_REQUESTS,
+                sentence(error),
+                retry_after=error.retry_after,
+                remaining=error.remaining,
+            )
         case errors.NoRelay() | errors.NoSealingKey() | errors.NotFound():
             return Problem(_BY_ERROR[type(error)], sentence(error))
         case errors.IdempotencyConflict():

@@ -1,0 +1,284 @@
+"""The limits of clients over several API processes, on a real etcd."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from babygun.errors import (
+    DailyLimitReached,
+    EtcdUnavailable,
+    InvalidRequest,
+    NotAcknowledged,
+    OutcomeUnknown,
+    RateExceeded,
+    Violation,
+)
+from babygun.intake import accept
+from babygun.intake.accept import Intake
+from babygun.intake.allowances import INTERVAL, Allowances, Counted
+from babygun.runtime.settings import Settings
+from babygun.store import Store
+from babygun.store.access.usage import get_usage
+from babygun.store.records import Client
+from tests.intake.conftest import CLIENT
+from tests.intake.requests import email_request
+
+UNREADABLE = InvalidRequest([Violation("subject", "It must be a text.")])
+LATER = 1e9  # monotonic: long after everything
+
+
+@pytest.fixture
+async def other(store: Store) -> AsyncIterator[Store]:
+    """What another API process has."""
+    async with Store(store.settings) as other:
+        yield other
+
+
+def limited(recipients: int) -> Client:
+    return replace(CLIENT, recipients_per_day=recipients)
+
+
+def rated(rate: float) -> Client:
+    return replace(CLIENT, rate=rate)
+
+
+async def counted(store: Store, client: Client = CLIENT) -> int:
+    usage = await get_usage(store, client.identity)
+    return usage.recipients if usage else 0
+
+
+async def passed(allowances: list[Allowances], client: Client, wanted: int) -> int:
+    """Of so many e-mails at once in each process: how many pass."""
+
+    async def one(of: Allowances) -> bool:
+        with suppress(RateExceeded):
+            await of.take_emails(client, 1)
+            return True
+        return False
+
+    return sum(await asyncio.gather(*(one(each) for each in allowances for _ in range(wanted))))
+
+
+async def test_rate_counts_over_all_processes(store: Store, other: Store) -> None:
+    processes = [Allowances(store), Allowances(other)]
+    assert await passed(processes, rated(0.01), 5) == 1
+    client = replace(rated(40), id="fast")
+    assert 40 <= await passed(processes, client, 60) < 60
+
+
+async def test_rate_takes_far_fewer_writes_than_emails(store: Store) -> None:
+    allowances, client = Allowances(store), rated(10_000)
+    before = store.batcher.txns
+    for _ in range(2000):
+        await allowances.take_emails(client, 1)
+    assert store.batcher.txns - before < 30
+
+
+async def test_client_without_limits_writes_nothing_for_an_email(store: Store) -> None:
+    allowances = Allowances(store)
+    await allowances.take_emails(CLIENT, 1)
+    assert await allowances.count(CLIENT, 5) == Counted()
+    assert store.batcher.txns == 0
+
+
+async def test_no_email_takes_nothing_and_is_refused_where_one_would_be(store: Store) -> None:
+    allowances, client = Allowances(store), rated(0.01)
+    for _ in range(5):
+        await allowances.take_emails(client, 0)
+    await allowances.take_emails(client, 1)
+    with pytest.raises(RateExceeded):
+        await allowances.take_emails(client, 0)
+
+
+async def test_batch_larger_than_the_rate_passes_though_the_call_was_admitted_before(
+    store: Store,
+) -> None:
+    allowances, client = Allowances(store), rated(20)
+    await allowances.take_emails(client, 0)
+    await allowances.take_emails(client, 500)
+    with pytest.raises(RateExceeded) as raised:
+        await allowances.take_emails(client, 1)
+    assert raised.value.retry_after > 20
+
+
+async def test_refusal_is_repeated_without_asking_etcd(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowances, client = Allowances(store), rated(0.01)
+    with suppress(RateExceeded):
+        for _ in range(2):
+            await allowances.take_emails(client, 1)
+
+    async def asked(*_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(store.client, "get", asked)
+    with pytest.raises(RateExceeded):
+        await allowances.take_emails(client, 1)
+
+
+async def test_daily_limit_is_never_exceeded_by_processes_that_count_at_once(
+    store: Store, other: Store
+) -> None:
+    client = limited(100)
+    processes = [Allowances(store), Allowances(other), Allowances(store)]
+
+    async def accepted(of: Allowances) -> int:
+        total = 0
+        with suppress(DailyLimitReached):
+            while True:
+                total += (await of.count(client, 3)).recipients
+        return total
+
+    first = sum(await asyncio.gather(*map(accepted, processes)))
+    assert first <= 100 and await counted(store) <= 100
+    for each in processes:
+        await each.settle(LATER)
+    rest = sum([await accepted(each) for each in processes])
+    assert 98 <= first + rest <= 100 and await counted(store) == first + rest
+
+
+async def test_process_that_dies_leaves_what_it_took_counted(store: Store, other: Store) -> None:
+    client, dead = limited(100), Allowances(store)
+    for _ in range(5):
+        await dead.count(client, 4)
+    with pytest.raises(DailyLimitReached) as raised:
+        await Allowances(other).count(client, 81)
+    assert (raised.value.remaining or 0) <= 80
+
+
+async def test_block_that_is_not_used_goes_back_and_one_in_use_stays(store: Store) -> None:
+    allowances, client = Allowances(store), limited(1000)
+    for _ in range(4):
+        await allowances.count(client, 10)
+    taken = await counted(store)
+    assert taken > 40
+    account = allowances._accounts[client.identity]
+    await allowances.settle(account.recipients.used_at + INTERVAL / 2)
+    assert await counted(store) == taken
+    await allowances.settle(account.recipients.used_at + INTERVAL)
+    assert await counted(store) == 40
+
+
+async def test_block_stays_where_etcd_does_not_take_it_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowances, client = Allowances(store), limited(1000)
+    for _ in range(4):
+        await allowances.count(client, 10)
+
+    async def away(*_: Any) -> None:
+        raise EtcdUnavailable
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store.client, "get", away)
+        await allowances.close()
+    await allowances.close()
+    assert await counted(store) == 40
+
+
+async def test_recipients_without_a_limit_are_counted_later(store: Store, intake: Intake) -> None:
+    for _ in range(3):
+        await intake.accept(email_request(cc="bob@example.org"), client=CLIENT)
+    assert await counted(store) == 0
+    await intake.allowances.close()
+    assert await counted(store) == 6
+
+
+async def test_emails_beyond_the_daily_limit_are_refused_with_what_remains(
+    intake: Intake, store: Store
+) -> None:
+    client = limited(3)
+    two = email_request(cc="bob@example.org")
+    assert await intake.accept(two, client=client)
+    with pytest.raises(DailyLimitReached) as raised:
+        await intake.accept(two, client=client)
+    assert raised.value.remaining == 1 and 0 < raised.value.retry_after <= 86_400
+    with pytest.raises(DailyLimitReached):
+        await intake.accept_batch([email_request()] * 2, client=client)
+    assert await intake.accept(email_request(), client=client)
+    assert await counted(store) == 3 and intake.accepted == 2
+
+
+async def test_repeated_call_counts_once_and_is_answered_though_nothing_remains(
+    intake: Intake, store: Store
+) -> None:
+    client = limited(1)
+    key: dict[str, Any] = {"client": client, "idempotency_key": "k", "fingerprint": "f"}
+    first = await intake.accept(email_request(), **key)
+    again = await intake.accept(email_request(), **key)
+    assert again.repeated and again.email_id == first.email_id
+    with pytest.raises(DailyLimitReached):
+        await intake.accept(email_request(), **key | {"idempotency_key": "l"})
+    await intake.allowances.close()
+    assert await counted(store) == 1
+
+
+async def test_repeated_batch_counts_once(intake: Intake, store: Store) -> None:
+    entries = [email_request(), UNREADABLE, email_request(cc="bob@example.org")]
+    for _ in range(2):
+        batch = await intake.accept_batch(
+            entries,
+            client=limited(10),
+            all_or_none=False,
+            idempotency_key="k",
+            fingerprint="f",
+        )
+        assert [item.email_id is None for item in batch.items] == [False, True, False]
+    await intake.allowances.close()
+    assert await counted(store) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "counts"), [(EtcdUnavailable("away"), 0), (OutcomeUnknown("no answer"), 1)]
+)
+async def test_email_that_may_be_stored_counts_and_one_that_is_not_does_not(
+    intake: Intake,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    counts: int,
+) -> None:
+    async def lost(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(accept, "accept", lost)
+    with pytest.raises(NotAcknowledged):
+        await intake.accept(email_request(), client=limited(10))
+    await intake.allowances.close()
+    assert await counted(store) == counts
+
+
+async def test_nothing_is_stored_while_etcd_can_not_count(settings: Settings) -> None:
+    nowhere = dataclasses.replace(settings, etcd_endpoints=("http://127.0.0.1:1",))
+    async with Store(nowhere) as away:
+        with pytest.raises(EtcdUnavailable):
+            await Allowances(away).count(limited(10), 1)
+        with pytest.raises(EtcdUnavailable):
+            await Allowances(away).take_emails(rated(1), 1)
+
+
+async def test_deleted_client_of_which_something_is_still_counted_leaves_a_key_that_ends(
+    store: Store,
+) -> None:
+    allowances = Allowances(store)
+    allowances.stored(CLIENT, 5, Counted())
+    await allowances.close()
+    key = await store.client.get(store.keys.client_usage(CLIENT.identity))
+    assert key is not None and 86_400 <= await store.client.granted(key.lease) <= 2 * 86_400
+
+
+async def test_client_that_sends_nothing_takes_no_memory(store: Store) -> None:
+    allowances = Allowances(store)
+    for number in range(20):
+        allowances.stored(replace(CLIENT, id=f"c{number}"), 5, Counted())
+    for _ in range(2):
+        await allowances.settle(LATER)
+    assert not allowances._accounts
