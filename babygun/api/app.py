@@ -91,6 +91,7 @@ from babygun.store.cluster.processes import Processes
 from babygun.store.domains.alarms import KnownAlarms
 from babygun.store.records import ApiProcess
 from babygun.store.sites.known import KnownSites
+from babygun.store.suppressions.limit import SuppressionLimit
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.upkeep.ending import Ending
 
@@ -172,6 +173,7 @@ def build_app(settings: Settings) -> web.Application:
     app[HEALTH] = Checkup(for_calls, "api", routing)  # ready means that calls are served
     app[PROCESSES] = Processes(store)
     app[domains.VERIFIER] = Verifier(for_calls)
+    app[suppression.LIMIT] = SuppressionLimit(for_calls)
     app[LOOKUPS] = SiteLookups(routing)
     app[SITES] = KnownSites(store, for_calls, site_of=app[LOOKUPS].known)
     app[DOMAIN_ALARMS] = KnownAlarms(store)

@@ -207,6 +207,8 @@ EVENTS = [
         "error",
         "A recipient could not unsubscribe, and was asked to try again. etcd is away, mostly.",
     ),
+    Event("signing key created", "info", "", "There is a new key; it signs tokens in a minute."),
+    Event("signing key deleted", "info", "kid", "No token of this key can be valid any more."),
     Event(
         "signing key not created",
         "warning",

@@ -211,6 +211,12 @@ class Settings:
         "begin with a PROXY header, version 2, which names the caller's address.",
     )
     token_ttl: float = setting(DURATION, "1h", "How long a token is valid.", minimum=1)
+    signing_key_period: float = setting(
+        DURATION,
+        "30d",
+        "How long one key signs tokens. Then an API process makes a new one; the old one verifies "
+        "its tokens until the last of them has ended. 0: for ever.",
+    )
     token_rate: int = setting(
         NUMBER,
         "100",
@@ -287,6 +293,13 @@ class Settings:
         "0",
         "How long no mail goes to an address after a complaint, after its owner has unsubscribed, "
         "or once it was put on the list by hand. 0: for ever.",
+    )
+    max_suppressions: int = setting(
+        NUMBER,
+        "1000000",
+        "Suppressions that a client may have; further ones by its calls and imports are refused. "
+        "Bounces, complaints and people who unsubscribe go beyond it. Each takes about 300 bytes "
+        "of etcd. 0: any number.",
     )
     upload_lease: float = setting(
         DURATION,

@@ -31,9 +31,10 @@ async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
         refused = await babygun("client", "create", name)
         assert refused.status == 2 and "name has 1 to 200 characters" in refused.error
     listed = (await babygun("client", "list")).out.splitlines()
-    assert listed[0].split()[4] == "WEIGHT" and "the shop" in listed[1] and "5/s" in listed[1]
-    assert listed[1].split()[5] == "3"
-    assert (await babygun("client", "delete", "shop")).status == 0
+    assert "WEIGHT" in listed[0] and "the shop" in listed[1] and "5/s" in listed[1]
+    assert listed[1].split()[5:7] == ["-", "3"]
+    deleted = await babygun("client", "delete", "shop")
+    assert deleted.status == 0 and "deleted client shop (the shop) and 0 webhooks" in deleted.out
     assert (await babygun("client", "delete", "shop")).status == 1
 
 
@@ -41,3 +42,42 @@ async def test_client_without_scopes_gets_the_usual_ones(babygun: Command) -> No
     assert (await babygun("client", "create", "shop", "--id", "shop")).status == 0
     listed = (await babygun("client", "list")).out.splitlines()
     assert "emails:send,emails:read,webhooks,suppressions" in listed[1].split()
+
+
+async def test_client_of_a_name_that_is_there_is_made_by_force_only(babygun: Command) -> None:
+    assert (await babygun("client", "create", "shop", "--id", "first")).status == 0
+    again = await babygun("client", "create", " shop ")
+    assert again.status == 2 and "(first)" in again.error and "--force" in again.error
+    assert (await babygun("client", "create", "shop", "--force")).status == 0
+    assert len((await babygun("client", "list")).out.splitlines()) == 3
+
+
+async def test_client_is_changed_and_shown(babygun: Command) -> None:
+    await babygun("client", "create", "shop", "--id", "shop", "--rate", "5", "--scope", "admin")
+    changed = await babygun(
+        "client", "change", "shop", "--rate", "none", "--recipients-per-day", "2000"
+    )
+    assert changed.status == 0 and changed.out.splitlines()[1].split()[2:6] == [
+        "admin",
+        "-",
+        "2000",
+        "1",
+    ]
+    shown = (await babygun("client", "show", "shop")).out
+    assert "no limit" in shown and "2,000" in shown and "recipients today" in shown
+    assert (await babygun("client", "change", "shop")).status == 2
+    assert (await babygun("client", "change", "shop", "--rate", "0")).status == 2
+    for action in ("show", "rotate", "change"):
+        more = ("--weight", "2") if action == "change" else ()
+        absent = await babygun("client", action, "nobody", *more)
+        assert absent.status == 1 and "no client 'nobody'" in absent.error
+
+
+async def test_client_gets_a_new_secret(babygun: Command) -> None:
+    await babygun("client", "create", "shop", "--id", "shop")
+    rotated = (await babygun("client", "rotate", "shop")).out.splitlines()
+    assert len(rotated[1].split()[1]) == 64 and rotated[2].startswith("the secret before works")
+    assert "previous secret works until" in (await babygun("client", "show", "shop")).out
+    leaked = await babygun("client", "rotate", "shop", "--grace", "0", "--end-tokens")
+    assert leaked.out.splitlines()[2:] == ["all its tokens are ended"]
+    assert (await babygun("client", "rotate", "shop", "--grace", "31d")).status == 2

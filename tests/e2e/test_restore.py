@@ -15,7 +15,7 @@ import pytest
 from babygun.dev.etcd.binary import find_etcd
 from babygun.pki.sealing import new_key
 from babygun.store.access.clients import create_client
-from babygun.store.access.tokens import ensure_signing_key
+from babygun.store.access.signing_keys import make_signing_key
 from babygun.store.domains.dkim_keys import read_private_key
 from babygun.store.keys import range_end
 from babygun.store.records import SCOPES
@@ -130,7 +130,7 @@ async def test_backup_holds_in_clear_what_the_documents_say_and_only_its_owner_r
     async with rig_for(settings) as own:
         await own.send("ann@example.org", subject="what it is about", body="what it says")
         client, secret = await create_client(own.store, name="shop", scopes=SCOPES)
-        await ensure_signing_key(own.store)
+        await make_signing_key(own.store)
         domain = await new_domain(own.store, client.identity)
         seed = (await read_private_key(own.store, domain.name, domain.selectors[0].name))[-32:]
         keys = own.store.keys.signing_keys

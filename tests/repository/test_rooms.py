@@ -477,6 +477,7 @@ def test_key_literals_stand_in_the_key_module_only() -> None:
         "workers",
         "apis",
         "clients",
+        "client-usage",
         "signing-keys",
         "unsubscribe-keys",
         "tls-policies",

@@ -1,16 +1,24 @@
-"""Keeps a signing key in etcd, so that tokens can be issued."""
+"""Keeps signing keys in etcd, so that tokens can be issued: a new one in time, no old ones."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 
 from babygun.errors import EtcdError
+from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
-from babygun.store.access.tokens import ensure_signing_key
+from babygun.store.access.signing_keys import (
+    delete_signing_key,
+    due,
+    ended,
+    make_signing_key,
+    note_token_ttl,
+)
 
 log = get_logger("api")
 
@@ -20,23 +28,35 @@ _INTERVAL = 5.0  # s, between two looks, so that a key that could not be made is
 async def keep_signing_key(
     store: Store, known_clients: KnownClients, joined: Callable[[], bool]
 ) -> None:
-    """Makes a signing key whenever there is none, until cancelled.
+    """Makes a signing key whenever one is due, and deletes ended ones, until cancelled.
 
-    There is none at the first start, and after an operator has removed them all. ``joined``:
-    whether etcd has confirmed that its contents are this cluster's; no key is made before that.
+    One is due at the first start, in turn, and after an operator has removed them all. ``joined``:
+    whether etcd has confirmed that its contents are this cluster's; nothing is done before that.
     """
     with _changes(known_clients) as changed:
         await known_clients.ready.wait()
         while True:
             changed.clear()
-            if joined() and known_clients.synced and known_clients.signing_key is None:
+            if joined() and known_clients.synced:
                 try:
-                    await ensure_signing_key(store)
+                    await _keep(store, known_clients, utc_now())
                 except EtcdError as error:
                     log.warning("signing key not created", error=str(error))
             with suppress(TimeoutError):
                 async with asyncio.timeout(_INTERVAL):
                     await changed.wait()
+
+
+async def _keep(store: Store, known_clients: KnownClients, now: datetime) -> None:
+    keys, settings = known_clients.signing_keys, store.settings
+    if due(keys.values(), settings.signing_key_period, now) and await make_signing_key(store):
+        log.info("signing key created")
+    signs = known_clients.signing_key
+    if signs is not None and signs.token_ttl < settings.token_ttl:
+        await note_token_ttl(store, signs)
+    for key in ended(keys.values(), settings.token_ttl, now):
+        await delete_signing_key(store, key)
+        log.info("signing key deleted", kid=key.kid)
 
 
 async def until_tokens_work(known_clients: KnownClients) -> None:

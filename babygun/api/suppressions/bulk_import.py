@@ -14,11 +14,11 @@ from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.body import body_pieces
 from babygun.api.http.context import STORE
 from babygun.api.http.file_body import FileBody
-from babygun.api.http.problem_types import MALFORMED_REQUEST, NOT_FOUND, TOO_LARGE
+from babygun.api.http.problem_types import CONFLICT, MALFORMED_REQUEST, NOT_FOUND, TOO_LARGE
 from babygun.api.http.problems import Problem, from_exception
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Parameter, Routes
-from babygun.api.suppressions.change import defaults_of
+from babygun.api.suppressions.change import LIMIT, defaults_of
 from babygun.api.suppressions.entries import Defaults, entry_of, size_of
 from babygun.api.suppressions.owner import CLIENT, owner_of
 from babygun.api.suppressions.parameters import (
@@ -36,6 +36,7 @@ from babygun.runtime.event_loop import Turns
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.access.clients import is_there
+from babygun.store.suppressions.limit import SuppressionLimit
 from babygun.store.suppressions.suppressions import PAGE, NewSuppression, add_page
 
 log = get_logger("api")
@@ -94,7 +95,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
         Answer(200, "All rows are good.", ImportResult, {"refused": 0, "rows": 2, "errors": []}),
         Answer(207, "The good rows are on their lists.", ImportResult),
     ],
-    errors=(NOT_FOUND, *WRITE_ERRORS),
+    errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def import_suppressions(request: web.Request) -> web.Response:
     """CSV or NDJSON in UTF-8, up to 100,000 rows; read and stored while it arrives.
@@ -111,7 +112,8 @@ async def import_suppressions(request: web.Request) -> web.Response:
     )
     form = FileBody(_FILES).media_type(request)
     reader = RowReader("csv" if form == CSV else "ndjson")
-    job = _Import(request.app[STORE], request.app[QUOTA_GUARD], owner, defaults)
+    app = request.app
+    job = _Import(app[STORE], app[QUOTA_GUARD], app[LIMIT], owner, defaults)
     try:
         async for row in _rows(request, reader):
             if row.line >= first:
@@ -153,8 +155,15 @@ async def _rows(request: web.Request, reader: RowReader) -> AsyncIterator[Row | 
 class _Import:
     """Counts the rows, and stores them page by page. ``defaults``: for all rows."""
 
-    def __init__(self, store: Store, guard: QuotaGuard, client_id: str, defaults: Defaults) -> None:
-        self._store, self._guard = store, guard
+    def __init__(
+        self,
+        store: Store,
+        guard: QuotaGuard,
+        limit: SuppressionLimit,
+        client_id: str,
+        defaults: Defaults,
+    ) -> None:
+        self._store, self._guard, self._limit = store, guard, limit
         self._client_id, self._defaults = client_id, defaults
         self._page: list[NewSuppression] = []
         self._next_line = 1
@@ -186,7 +195,9 @@ class _Import:
             return
         self._guard.take_other(sum(map(size_of, self._page)))
         there = await is_there(self._store, self._client_id)  # it may be deleted meanwhile
-        stored = await add_page(self._store, self._client_id, self._page, compares=[there])
+        stored = await add_page(
+            self._store, self._client_id, self._page, compares=[there], limit=self._limit
+        )
         self.added += stored.added
         self.kept += len(self._page) - stored.added
         self._page.clear()

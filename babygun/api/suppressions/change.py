@@ -37,10 +37,12 @@ from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store.access.clients import is_there
+from babygun.store.suppressions.limit import SuppressionLimit
 from babygun.store.suppressions.suppressions import add, remove, until_of
 
 log = get_logger("api")
 routes = Routes("suppressions")
+LIMIT = web.AppKey("suppression limit", SuppressionLimit)
 
 
 class SuppressionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -97,7 +99,8 @@ async def add_suppression(request: web.Request) -> web.Response:
     """A repeated call changes nothing.
 
     What is on the list stays, unless it is a hard bounce, or the new one ends later. To make a
-    suppression end earlier, take it off first.
+    suppression end earlier, take it off first. A client may have as many as the setting
+    max_suppressions says.
     """
     body, owner = await _body.read(request), owner_of(request)
     if body.until is not None and body.until.tzinfo is None:
@@ -115,6 +118,7 @@ async def add_suppression(request: web.Request) -> web.Response:
         new.suppression,
         list_name=new.list,
         compares=[await is_there(store, owner)],
+        limit=request.app[LIMIT],
     )
     log.info("suppression added", client=client_id_of(owner), list=new.list, added=added)
     shown = document(owner, comparable(new.address), new.list, there)

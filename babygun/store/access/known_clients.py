@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from babygun.etcd import KeyValue, WatchBatch, follow
+from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.access.signing_keys import signing_key
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Client, SigningKey
@@ -42,10 +44,8 @@ class KnownClients:
 
     @property
     def signing_key(self) -> SigningKey | None:
-        """The newest key: it signs new tokens. None: no key is known."""
-        return max(
-            self.signing_keys.values(), key=lambda key: (key.created_at, key.kid), default=None
-        )
+        """The key that signs new tokens. None: no key is known."""
+        return signing_key(self.signing_keys.values(), utc_now())
 
     async def run(self) -> None:
         """Follows all three kinds of keys until cancelled."""

@@ -31,6 +31,7 @@ from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.store import Store
+from babygun.store.suppressions.limit import SuppressionLimit
 
 _NO_CLIENT = "there is no such client any more"
 _TRIES = 8  # of a change that others' changes of the same key meet
@@ -69,12 +70,14 @@ async def add(
     *,
     list_name: str = ALL_MAIL,
     compares: Sequence[Compare] = (),
+    limit: SuppressionLimit | None = None,
 ) -> tuple[Suppression, bool]:
     """Puts an address on a list. Returns what is there then, and whether this call wrote it.
 
     What is there stays, unless the new one replaces it (babygun.email.suppression). ``compares``:
-    that the client is there, see :func:`babygun.store.access.clients.is_there`. Raises EtcdError,
-    NotFound if it is not, and Conflict if the suppression changes all the time.
+    that the client is there, see :func:`babygun.store.access.clients.is_there`. ``limit``: of the
+    client. Raises EtcdError, NotFound if it is not, and Conflict if it has too many, or if the
+    suppression changes all the time.
     """
     key = store.keys.suppression(client_id, list_name, comparable(address))
     found = await store.client.get(key)
@@ -82,6 +85,8 @@ async def add(
         old = codec.decode_suppression(found.value) if found else None
         if old is not None and not replaces(suppression, old, suppression.since):
             return old, old == suppression
+        if limit is not None and found is None:
+            await limit.take(client_id, 1)
         result = await _put(store, key, suppression, found, compares)
         if result is None:
             SUPPRESSIONS_WRITTEN[suppression.reason].inc()
@@ -170,10 +175,12 @@ async def add_page(
     page: Sequence[NewSuppression],
     *,
     compares: Sequence[Compare] = (),
+    limit: SuppressionLimit | None = None,
 ) -> Imported:
     """Puts up to PAGE addresses on lists, as :func:`add` does. All of them or none.
 
-    A call whose answer did not come can be repeated. Raises EtcdError, and NotFound as ``add``.
+    A call whose answer did not come can be repeated. Raises EtcdError, NotFound and Conflict as
+    ``add``.
     """
     now = await store.clock.now()
     wanted: dict[bytes, Suppression] = {}
@@ -182,6 +189,8 @@ async def add_page(
         if (first := wanted.get(key)) is None or replaces(new.suppression, first, now):
             wanted[key] = new.suppression
     there = await store.client.get_many(list(wanted))
+    if limit is not None:
+        await limit.take(client_id, sum(key not in there for key in wanted))
     chosen = [
         key
         for key, new in wanted.items()

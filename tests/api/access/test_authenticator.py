@@ -6,22 +6,26 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import timedelta
 
+import jwt
 import pytest
+from msgspec.structs import replace
 
 from babygun.api.access import authenticator
 from babygun.api.access.authenticator import Authenticator
 from babygun.api.access.signing_key import until_tokens_work
 from babygun.api.http.problems import Problem
+from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.access.known_clients import KnownClients
-from babygun.store.access.tokens import ensure_signing_key
+from babygun.store.access.signing_keys import SPREAD, make_signing_key
 
 
 @pytest.fixture
 async def known_clients(store: Store) -> AsyncIterator[KnownClients]:
-    await ensure_signing_key(store)
+    await make_signing_key(store)
     await create_client(store, name="shop", scopes=("emails:read",), client_id="shop")
     known = KnownClients(store)
     task = asyncio.create_task(known.run())
@@ -70,3 +74,24 @@ async def test_token_of_a_process_with_another_clock_is_taken(
     await checked.revoke(access)
     with pytest.raises(Problem, match="revoked"):
         await checked.authorize(f"Bearer {token}", None)
+
+
+async def test_token_of_an_old_key_is_taken_until_the_key_goes(
+    store: Store, known_clients: KnownClients
+) -> None:
+    checked, client = Authenticator(store, known_clients), known_clients.clients["shop"]
+    (old,) = known_clients.signing_keys.values()
+    first, _ = checked.issue(client, ("emails:read",), 60)
+    at = utc_now()
+    known_clients.signing_keys[old.kid] = replace(old, created_at=at - timedelta(hours=1))
+    known_clients.signing_keys["new"] = replace(old, kid="new", created_at=at - 2 * SPREAD)
+    second, _ = checked.issue(client, ("emails:read",), 60)
+    kids = [jwt.get_unverified_header(token)["kid"] for token in (first, second)]
+    assert kids == [old.kid, "new"]
+    for token in (first, second):
+        assert await checked.authorize(f"Bearer {token}", "emails:read")
+    del known_clients.signing_keys[old.kid]
+    checked._forget()
+    with pytest.raises(Problem, match="not known here"):
+        await checked.authorize(f"Bearer {first}", "emails:read")
+    assert await checked.authorize(f"Bearer {second}", "emails:read")

@@ -8,7 +8,8 @@ from datetime import timedelta
 from babygun.runtime.clock import utc_now
 from babygun.store.access.clients import create_client, delete_client
 from babygun.store.access.known_clients import KnownClients
-from babygun.store.access.tokens import ensure_signing_key, revoke_token
+from babygun.store.access.signing_keys import make_signing_key
+from babygun.store.access.tokens import revoke_token
 from babygun.store.records import Client
 from tests.support.rig import Rig
 
@@ -20,7 +21,7 @@ async def test_known_clients_follow_clients_keys_and_revocations(rig: Rig) -> No
     try:
         await asyncio.wait_for(known_clients.ready.wait(), 20)
         client, _ = await create_client(rig.store, name="app", scopes=("admin",))
-        await ensure_signing_key(rig.store)
+        await make_signing_key(rig.store)
         await revoke_token(rig.store, "t1", utc_now(), utc_now() + timedelta(seconds=5))
         async with asyncio.timeout(20):
             while not (
