@@ -1,9 +1,9 @@
 """The limits of clients, which count over all API processes: a rate, and recipients a day.
 
 What counts is in etcd (:mod:`babygun.store.access.allowance`). A process takes e-mails and
-recipients from there in blocks, about as large as what it accepted of the client in the last
-second. So a limit costs a process at most a few writes a second, and none an e-mail. A block that
-is not used goes back.
+recipients from there in blocks, about as large as what it accepts of the client in two seconds. So
+a limit costs a process at most a few writes a second, and none an e-mail. A block that is not used
+goes back.
 
 Recipients of a client without a daily limit are counted too, later, so that it can be shown.
 """
@@ -45,8 +45,11 @@ class Block:
         self._since = self.used_at = 0.0
 
     def pace(self, now: float) -> int:
-        """How many were used in a second since the last block; sooner, how many were used."""
-        return math.ceil(self._used / max(1.0, now - self._since))
+        """How many are used in two seconds, as since the last block.
+
+        If that was less than a second ago, twice what was used: so blocks grow fast.
+        """
+        return math.ceil(2 * self._used / max(1.0, now - self._since))
 
     def begin(self, left: int, now: float) -> None:
         """A new block, with what was left of the one before."""

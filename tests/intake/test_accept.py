@@ -153,7 +153,7 @@ async def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
 async def test_no_email_is_admitted_without_a_relay(store: Store, quota_guard: QuotaGuard) -> None:
     routes = load_routes(replace(store.settings, relay_url=""))
     with pytest.raises(NoRelay):
-        Intake(store, routes, quota_guard, UnsubscribeKeys(store)).admit(CLIENT)
+        await Intake(store, routes, quota_guard, UnsubscribeKeys(store)).admit(CLIENT)
 
 
 async def test_no_email_is_admitted_while_etcd_is_nearly_full(

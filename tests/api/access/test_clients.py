@@ -66,7 +66,7 @@ async def test_client_that_was_made_gets_a_token_for_its_scopes(admin: RunningAp
     shown["recipients_today"] = 1
     assert [c for c in listed if c["id"] == made["id"]] == [shown]
     assert (await admin.call("GET", f"/clients/{made['id']}")).json == shown
-    assert "secret" not in str(listed) and [c["id"] for c in listed] == sorted(
+    assert "client_secret" not in str(listed) and [c["id"] for c in listed] == sorted(
         c["id"] for c in listed
     )
 
