@@ -120,7 +120,8 @@ CONFLICT = ProblemType(
     means=(
         "the e-mail's state does not allow this; or a client with this id exists; or a "
         "client would delete itself, or take the scope `admin` from itself; or it has ten "
-        "webhooks, or the most suppressions; or the webhook is disabled; or another client holds the domain"
+        "webhooks, or the most suppressions; or the webhook is disabled; or another client "
+        "holds the domain"
     ),
 )
 IDEMPOTENCY_CONFLICT = ProblemType(
