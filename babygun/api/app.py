@@ -85,6 +85,7 @@ from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.audit.runs import keep_auditing
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.cluster.health import Checkup
 from babygun.store.cluster.processes import Processes
@@ -255,6 +256,7 @@ def _runs(
         "health": health.run,
         "event loop": watch_lag,
         "ending": lambda: ending.run(lambda: health.joined),
+        "audit of runs": lambda: keep_auditing(store, lambda: health.joined),
     }
 
 

@@ -86,6 +86,7 @@ class Keys:
         self.tls_reports = p + b"tls-reports/"
         self.warm_ups = p + b"warm-ups/"
         self.audit = p + b"audit/"
+        self.audit_runs = p + b"audit-runs/"
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -401,6 +402,9 @@ class Keys:
     def audit_entry(self, entry_id: str) -> bytes:
         """``entry_id``: of the form of an e-mail's, so entries sort by time."""
         return self.audit + entry_id.encode()
+
+    def audit_run(self, role: str) -> bytes:
+        return self.audit_runs + role.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -110,7 +110,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
     "store": {
         "store.cluster": (
             "who is there, and whether all is well",
-            {"store.access", "store.emails", "store.sites"},
+            {"store.access", "store.audit", "store.emails", "store.sites"},
         ),
         "store.access": (
             "API clients, their tokens, and etcd's own users",

@@ -77,6 +77,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "tls_reports": "read",
         "warm_ups": "readwrite",  # an operator skips one, or begins it again
         "audit": "readwrite",
+        "audit_runs": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -112,6 +113,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "warm_ups": "readwrite",
         "return_path_keys": "readwrite",  # the first worker that needs one makes it
         "late_events": "readwrite",
+        "audit_runs": "readwrite",  # its settings; who changed what it can neither see nor change
         "cluster": "readwrite",
     },
     "bounced": {
@@ -162,6 +164,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "tls_reports": "read",
         "warm_ups": "read",
         "audit": "read",
+        "audit_runs": "read",
         "cluster": "read",
     },
 }

@@ -21,6 +21,7 @@ from babygun.runtime.identifiers import new_process_id
 from babygun.runtime.logs import get_logger
 from babygun.runtime.tasks import cancel_all
 from babygun.store import codec
+from babygun.store.audit.runs import note_run
 from babygun.store.records import Process
 from babygun.store.store import Store
 
@@ -56,6 +57,7 @@ class CheckIn:
         self._key = store.keys.worker if kind == "worker" else store.keys.api
         self._hostname, self._started_at = socket.gethostname(), utc_now()
         self._soon = asyncio.Event()
+        self._noted = False
         self.identity: Identity | None = None
         self.checkins = 0
         self.checked_in = asyncio.Event()
@@ -109,6 +111,9 @@ class CheckIn:
             try:
                 await self._check_in(identity)
                 self.checked_in.set()
+                if not self._noted:
+                    self._noted = True  # a right to it may be missing: it is tried once
+                    await note_run(self._store, self._kind, identity.process_id)
             except EtcdError as error:
                 log.warning("check-in failed", process_id=identity.process_id, error=str(error))
             await _first_of(identity.lost, self._soon, within=self._store.settings.lease_ttl / 3)

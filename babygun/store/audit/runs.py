@@ -1,0 +1,105 @@
+"""The settings that processes run with, for the audit.
+
+A process may not write the audit itself: only an API process may. So at its start each process
+notes its settings in a key of its role, ``audit-runs/<role>``, if they are others than before. An
+API process makes an audit entry of that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from babygun.errors import EtcdError
+from babygun.etcd import Txn, absent, modified_at, put
+from babygun.runtime import settings as table
+from babygun.runtime.clock import utc_now
+from babygun.runtime.settings import Settings
+from babygun.store import codec
+from babygun.store.audit.entries import new_entry
+from babygun.store.codec import log_unreadable
+from babygun.store.keys import range_end
+from babygun.store.store import Store
+
+_INTERVAL = 10.0  # s
+# They differ between processes that are alike.
+_OWN = frozenset({"api_process_port", "worker_port"})
+
+
+class Run(Struct, frozen=True, omit_defaults=True, gc=False):
+    """``audit-runs/<role>``: the first process of a role with these settings.
+
+    ``settings``: those that are not the default, a secret as ``(set)``. ``audited``: there is an
+    audit entry of it.
+    """
+
+    process_id: str
+    at: datetime
+    settings: dict[str, str]
+    audited: bool = False
+
+
+def shown(settings: Settings) -> dict[str, str]:
+    """The settings that are not the default, without secrets."""
+    texts = {
+        row.name: (row.write(value), row.secret, row.default)
+        for row in table.table()
+        if (value := getattr(settings, row.name)) is not None and row.name not in _OWN
+    }
+    return {
+        name: "(set)" if secret else text
+        for name, (text, secret, default) in texts.items()
+        if text != default
+    }
+
+
+async def note_run(store: Store, role: str, process_id: str) -> None:
+    """Notes the settings of this process, if its role had others before. Raises EtcdError."""
+    key, now = store.keys.audit_run(role), utc_now()
+    run = Run(process_id, now, shown(store.settings))
+    found = await store.client.get(key)
+    if found is not None:
+        try:
+            if codec.decode_state(found.value, Run).settings == run.settings:
+                return
+        except ValueError as error:  # somebody wrote this key by hand
+            log_unreadable(key, error)
+    same = absent(key) if found is None else modified_at(key, found.mod_revision)
+    await store.client.txn(Txn([same], [put(key, codec.encode_state(run))]))
+
+
+async def audit_runs(store: Store) -> None:
+    """Makes audit entries of the settings that processes have noted. Raises EtcdError."""
+    prefix = store.keys.audit_runs
+    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+        try:
+            run = codec.decode_state(kv.value, Run)
+        except ValueError as error:  # somebody wrote this key by hand
+            log_unreadable(kv.key, error)
+            continue
+        if run.audited:
+            continue
+        role = store.keys.last_part(kv.key)
+        entry = new_entry(
+            "run", by=run.process_id, via="process", target=role, details=run.settings
+        )
+        done = replace(entry, outcome="done", ended_at=run.at)
+        ops = [
+            put(store.keys.audit_entry(entry.id), codec.encode_state(done)),
+            put(kv.key, codec.encode_state(replace(run, audited=True))),
+        ]
+        await store.client.txn(Txn([modified_at(kv.key, kv.mod_revision)], ops))
+
+
+async def keep_auditing(store: Store, joined: Callable[[], bool]) -> None:
+    """Does that from time to time, until cancelled. ``joined``: whether this process may write."""
+    while True:
+        if joined():
+            with suppress(EtcdError):  # a call that needs etcd notices by itself
+                await audit_runs(store)
+        await asyncio.sleep(_INTERVAL)

@@ -1,0 +1,39 @@
+"""``babygun recipients`` and ``babygun audit``, against a real API."""
+
+from __future__ import annotations
+
+import json
+import stat
+
+from babygun.email.addresses import hash_of
+from tests.support.commands import Command
+from tests.support.rig import Rig
+
+ANN = "ann@example.org"
+
+
+async def test_recipient_is_exported_and_erased_and_the_audit_says_so(
+    rig: Rig, with_api: Command
+) -> None:
+    await rig.send(ANN)
+    await rig.send(ANN, "bob@example.org")
+    exported = await with_api("recipients", "export", "Ann@Example.org", "ann.ndjson")
+    assert (exported.status, exported.error) == (0, "")
+    file = with_api.folder / "ann.ndjson"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["email", "email", "end"]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    counted = await with_api("recipients", "erase", ANN, "--dry-run")
+    assert counted.out.startswith("1 e-mail would be deleted, 1 to several would be without")
+    done = await with_api("recipients", "erase", ANN, "--json")
+    report = json.loads(done.out)
+    assert (report["deleted"], report["erased"], report["under_way"]) == (1, 1, 0)
+    audit = (await with_api("audit", "--target", ANN)).out.splitlines()
+    assert [line.split()[3] for line in audit[1:]] == [
+        "eraseRecipientData",
+        "eraseRecipientData",
+        "exportRecipientData",
+    ]
+    assert all(hash_of(ANN) in line for line in audit[1:]) and ANN not in "".join(audit)
+    refused = await with_api("recipients", "export", "nobody")
+    assert refused.status == 1 and "address" in refused.error
