@@ -54,6 +54,7 @@ class Message:
     options: tuple[str, ...]  # of MAIL, in upper case
     user: str  # of the login
     tls: bool
+    peer: str  # the client's address
 
 
 class MisbehavingServer:
@@ -481,6 +482,7 @@ class _Hooks:
                     tuple(envelope.mail_options),
                     user,
                     tls,
+                    session.peer[0],
                 )
             )
         if answer == HANG_UP:

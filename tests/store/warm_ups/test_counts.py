@@ -90,7 +90,7 @@ async def test_nothing_is_taken_by_a_warm_up_that_has_changed(rig: Rig) -> None:
     assert (got.recipients, got.changed) == (0, True)
 
 
-async def test_counts_that_cannot_be_read_are_written_anew(rig: Rig) -> None:
+async def test_counts_that_cannot_be_read_begin_again(rig: Rig) -> None:
     key = rig.store.keys.warm_up_counts("192.0.2.7", SITE)
     await rig.store.client.put(key, b"by hand")
     assert (await taken(rig.store, ceiling=3, wanted=3)).recipients == 3

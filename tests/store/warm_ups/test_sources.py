@@ -19,7 +19,7 @@ from babygun.store.warm_ups.sources import (
 from tests.support.rig import Rig
 
 
-async def test_first_use_counts_whoever_was_first(rig: Rig) -> None:
+async def test_first_use_counts_of_all_workers(rig: Rig) -> None:
     now = utc_now()
     first = await begin(rig.store, "192.0.2.7", now)
     assert first.source.began == now.date()
