@@ -11,7 +11,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 	--no-emit-index-url --no-header --all-extras pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-cluster test-mx
+.PHONY: help install run cluster test test-system test-cluster test-mx
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page
 .PHONY: bench-webhooks bench-micro
 .PHONY: attack chaos soak chaos-mutants prove-webhooks lint format lock clean
@@ -47,10 +47,16 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml up --build --detach --wait
 	@docker compose -f deploy/compose.yml run --rm check
 
-test: install ## all tests but those of a cluster and of MX hosts (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
+# Tests that start whole installations, or a browser. They take as long as all the others.
+SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e
+TEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: install ## the tests of each room, on a real etcd (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)
 	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
-		$(BIN)/python -m pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder \
-		--ignore tests/cluster --ignore tests/mx $(ARGS)
+		$(TEST) $(SYSTEM:%=--ignore %) --ignore tests/cluster --ignore tests/mx $(ARGS)
+
+test-system: install ## test whole installations: babygun dev, the documents' commands, the page in a browser
+	@$(TEST) $(SYSTEM) $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)
 	@BABYGUN_TEST_ETCD=container $(BIN)/python -m pytest tests/store tests/cluster $(ARGS)

@@ -28,11 +28,13 @@ os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 HERE = Path(__file__).parent
 # Files that take long start first: else one of them would run alone at the end.
 LONG = (
-    *("repository/test_suppressions_page.py", "api/suppressions/", "store/upkeep/"),
-    *("faults/", "dev/test_command.py", "worker/test_faults.py", "dev/test_cluster.py"),
-    *("e2e/test_growth.py", "browser/", "attack/", "bench/", "chaos/", "e2e/"),
-    *("api/openapi/test_fuzz.py", "cli/test_start.py", "cli/test_emails.py", "cli/"),
-    *("repository/test_readme.py", "store/emails/", "worker/sites/test_holds.py"),
+    # Of `make test`.
+    *("api/suppressions/", "store/upkeep/", "faults/", "worker/test_faults.py"),
+    *("api/openapi/test_fuzz.py", "chaos/", "cli/test_start.py", "cli/test_emails.py", "cli/"),
+    *("store/emails/", "worker/sites/test_holds.py"),
+    # Of `make test-system`.
+    *("dev/test_command.py", "dev/test_cluster.py", "e2e/test_growth.py", "browser/"),
+    *("attack/", "bench/", "e2e/"),
 )
 
 
