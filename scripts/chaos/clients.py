@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Protocol, Self
 
@@ -141,17 +142,27 @@ class Clients:
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
 
     def start_change(self, call: Call, email_id: str) -> None:
-        """Cancels, retries, hurries or reads an e-mail, once, and goes on at once."""
+        """Cancels, retries, hurries, changes or reads an e-mail, once, and goes on at once."""
         self._start(self._change(call, email_id))
 
     async def _change(self, call: Call, email_id: str) -> None:
         self.counts[call] += 1
-        suffix = "" if call == "read" else f"/{call}"
-        answer = await self._call(
-            call, f"/emails/{email_id}{suffix}", None, PATIENCE, email_id=email_id
-        )
+        path = f"/emails/{email_id}"
+        body = self._edit() if call == "change" else None
+        if call not in ("change", "read"):
+            path += f"/{call}"
+        answer = await self._call(call, path, body, PATIENCE, email_id=email_id)
         if answer.status >= 500:
             self._wonder(call, answer)
+
+    def _edit(self) -> bytes:
+        """Other tags; every second time also another time, if the e-mail waits."""
+        number = self.counts["change"]
+        edit: dict[str, object] = {"tags": [f"changed-{number}"]}
+        if number % 2:
+            soon = datetime.now(UTC) + timedelta(seconds=self.random.uniform(0.0, 3.0))
+            edit["send_at"] = soon.isoformat()
+        return json.dumps(edit).encode()
 
     def _wonder(self, call: Call, answer: Answer) -> None:
         """Counts an answer that no client should get."""
@@ -186,7 +197,7 @@ class Clients:
         try:
             async with asyncio.timeout(patience):
                 answer = await self._request(
-                    "GET" if call == "read" else "POST",
+                    {"read": "GET", "change": "PATCH"}.get(call, "POST"),
                     f"{self._service.url(api)}{path}",
                     body,
                     headers,

@@ -50,14 +50,14 @@ class Mail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     send_at: float | None = None  # in seconds of the run
 
 
-Call = Literal["send", "batch", "cancel", "retry", "send-now", "read"]
+Call = Literal["send", "batch", "cancel", "retry", "send-now", "change", "read"]
 
 
 class Asked(Event, frozen=True):
     """A client sends a request. Its number joins the answer to it.
 
     ``api``: number of the API process asked. ``key``: the Idempotency-Key. ``mails``: of a send or
-    a batch, in its order. ``email_id``: of a cancel, a retry, a send-now or a read.
+    a batch, in its order. ``email_id``: of the other calls.
     """
 
     number: int

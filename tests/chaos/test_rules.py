@@ -11,6 +11,8 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
+from babygun.email.edit import Edit, edit
+from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.routing.providers import Rate
 from babygun.store import codec
@@ -232,7 +234,39 @@ def bounced_and_suppressed(book: Book) -> None:
     book.finish(found, DEAD)
 
 
+def waiting_and_edited(book: Book) -> tuple[str, Transition]:
+    number = book.ask("send", book.mail("m1", A))
+    found = book.store("m1", A, later=5.0)
+    book.answer(number, 202, found)
+    wanted = Edit(book.now + timedelta(seconds=9), ("vip",))
+    transition = edit(book.records[found], wanted, sending=(), now=book.now)
+    assert transition is not None
+    return found, transition
+
+
+def edited_then_delivered(book: Book) -> None:
+    found, transition = waiting_and_edited(book)
+    book.change(transition, before=book.records[found])
+    book.later(9.0)
+    book.due(found)
+    book.claim(found)
+    tags = edit(book.records[found], Edit(tags=()), sending=("one",), now=book.now)
+    assert tags is not None
+    book.change(tags, before=book.records[found])
+    book.receive(found, "m1", A)
+    book.finish(found, DELIVER)
+
+
+def edit_uses_up_a_try(book: Book) -> None:
+    found, transition = waiting_and_edited(book)
+    email = transition.email
+    states = {"one": replace(email.queues["one"], tries=1)}
+    changed = replace(transition, email=replace(email, queues=states))
+    book.change(changed, before=book.records[found])
+
+
 CLEAN = [
+    edited_then_delivered,
     webhook_gets_every_event,
     upload_given_up_ends_with_its_lease,
     delivered,
@@ -624,6 +658,7 @@ BROKEN = [
     ("one-log-entry", log_entry_dropped),
     ("legal-transition", result_of_one_queue_overwrites_another),
     ("legal-transition", hold_uses_up_a_try),
+    ("legal-transition", edit_uses_up_a_try),
     ("one-log-entry", bounced_becomes_delivered),
     ("keys-move", job_vanishes),
     ("keys-move", due_leaves_the_not_before_key),

@@ -9,13 +9,13 @@ from scripts.chaos.clients import Clients
 from scripts.chaos.history import Call
 from scripts.chaos.load import Source
 
-CALLS: tuple[Call, ...] = ("cancel", "retry", "send-now", "read")
-RECENT = 60  # of the newest e-mails a cancel and a send-now take one: older ones are final
+CALLS: tuple[Call, ...] = ("cancel", "retry", "send-now", "change", "read")
+RECENT = 60  # of the newest e-mails all but retries and reads take one: older ones are final
 
 
 class CancelsAndRetries(Source):
     name = "changes"
-    sentence = "Cancels, retries and hurries e-mails of the others, and reads some."
+    sentence = "Cancels, retries, hurries and changes e-mails of the others, and reads some."
     share = 1.0
 
     async def run(self, clients: Clients, random: Random, rate: float) -> None:
@@ -25,7 +25,7 @@ class CancelsAndRetries(Source):
                 continue
             call = random.choice(CALLS)
             newest = list(clients.accepted)[-RECENT:]
-            chosen = newest if call in ("cancel", "send-now") else clients.accepted
+            chosen = clients.accepted if call in ("retry", "read") else newest
             clients.start_change(call, random.choice(chosen))
 
 

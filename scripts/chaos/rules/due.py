@@ -10,7 +10,11 @@ from scripts.chaos.story import Story
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:
     times = {mail.mark: mail.send_at for asked in story.asked for mail in asked.mails}
-    hurried = [step.at for step in story.changes() if step.entry and step.entry.event == "due_now"]
+    hurried = [
+        step.at
+        for step in story.changes()
+        if step.entry and step.entry.event in ("due_now", "changed")
+    ]
     for copy in story.received:
         due = times.get(copy.mark)
         if due is None or copy.at >= due - LAG or any(at <= copy.at + LAG for at in hurried):
