@@ -167,7 +167,7 @@ def plain_text(book: Book) -> None:
         used_at=book.now,
     )
     book.write([(KEYS.tls_policy(stored.domain), codec.encode_state(stored), 0)])
-    book.later(30)
+    book.later(60)
     found = book.posted("m1", A)
     book.claim(found, "two")
     book.receive(found, "m1", A, tls=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from random import Random
+
+from scripts.chaos.clients import Clients
 from scripts.chaos.load.straight import Straight
 from scripts.chaos.policies import POLICY_DOMAINS
 
@@ -13,6 +16,12 @@ class Enforcing(Straight):
     )
     share = 0.5
     domains = POLICY_DOMAINS
+
+    async def run(self, clients: Clients, random: Random, rate: float) -> None:
+        """The first e-mail goes to all of them, so that their policies are known early."""
+        first = clients.drafts(random, self.name, self.domains)
+        await clients.send([first.to_each(self.domains, now=clients.recorder.now())], key=True)
+        await super().run(clients, random, rate)
 
 
 ENFORCING = Enforcing()

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from scripts.chaos.history import Received
 from scripts.chaos.rules import Rule, Run, Violation
 
-# s, after which every worker goes by a policy that etcd has: one may have looked the domain up
-# while its policy could not be had, and may have been paused since.
-_KNOWN = 15.0
+# s, after which every worker goes by a policy that etcd has. A worker may have looked the domain up
+# while its policy could not be had: it remembers that for half a minute.
+_KNOWN = 45.0
 
 
 def _check(run: Run) -> Iterator[Violation]:

@@ -13,8 +13,8 @@ def _check(run: Run) -> Iterator[Violation]:
     sources: dict[tuple[str, str], str] = {}  # by server and recipient
     for event in run.history.events(Greylisted):
         before = sources.setdefault((event.relay, event.recipient), event.source)
-        # What is above the ceiling of its warm-up goes from another address.
-        if event.source != before and before != NEW_SOURCE:
+        # What is above the ceiling of its warm-up goes from another address, as long as it is.
+        if event.source != before and NEW_SOURCE not in (event.source, before):
             yield Violation(
                 "",
                 event.at,
