@@ -78,7 +78,7 @@ FROM runtime AS tools
 USER root
 COPY --from=etcd /usr/local/bin/etcdctl /usr/local/bin/etcdutl /usr/local/bin/
 COPY scripts/bootstrap scripts/check-cluster /usr/local/bin/
-COPY scripts/backup-etcd scripts/restore-etcd scripts/promote-etcd /usr/local/bin/
+COPY scripts/backup-etcd scripts/restore-etcd scripts/promote-etcd scripts/leader-last /usr/local/bin/
 RUN for part in authority etcd api worker bounced balancer inspector operator; do mkdir -p /certificates/$part; done \
  && mkdir -p /data/etcd1 /data/etcd2 /data/etcd3 /backups \
  && chown -R babygun:babygun /certificates /data /backups \

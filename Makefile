@@ -11,7 +11,7 @@ LOCKED := $(UV) pip compile --quiet --universal --generate-hashes --python-versi
 	--no-emit-index-url --no-header --all-extras pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help install run cluster test test-system test-cluster test-mx
+.PHONY: help install wheel run cluster test test-system test-cluster test-mx
 .PHONY: bench bench-scaling bench-sustained bench-growth bench-destinations bench-page
 .PHONY: bench-webhooks bench-micro
 .PHONY: attack chaos soak chaos-mutants prove-webhooks lint format lock clean
@@ -40,6 +40,9 @@ $(STAMP): requirements.lock pyproject.toml babygun/dev/etcd/build.py \
 	@$(BIN)/python -m babygun.dev.etcd.build --link $(BIN)
 	@touch $(STAMP)
 
+wheel: install ## build the wheel in dist/, to install Babygun elsewhere
+	@$(BIN)/python -m hatchling build -t wheel
+
 run: install ## start etcd, API, a worker and a catch-all mailbox; Ctrl-C stops all of it
 	@exec $(BIN)/babygun dev $(ARGS)
 
@@ -48,7 +51,7 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml run --rm check
 
 # Tests that start whole installations, or a browser. They take as long as all the others.
-SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e
+SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e tests/hosts
 TEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: install ## the tests of each room, on a real etcd (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)

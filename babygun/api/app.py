@@ -83,6 +83,7 @@ from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
+from babygun.runtime.watchdog import watched
 from babygun.store import Store
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.audit.runs import keep_auditing
@@ -278,8 +279,13 @@ async def _kept_running(name: str, run: Callable[[], Awaitable[None]]) -> None:
 def serve(
     settings: Settings, *, started: Callable[[str], None] | None = None, shared: bool = False
 ) -> None:
-    """:func:`serve_until` on a loop of its own."""
-    run(serve_until(settings, started=started, shared=shared))
+    """:func:`serve_until` on a loop of its own, under the watchdog."""
+
+    async def serve_watched() -> None:
+        async with watched(settings.watchdog):
+            await serve_until(settings, started=started, shared=shared)
+
+    run(serve_watched())
 
 
 async def serve_until(

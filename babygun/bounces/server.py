@@ -24,6 +24,7 @@ from babygun.runtime.logs import get_logger
 from babygun.runtime.probes import probes
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
+from babygun.runtime.watchdog import watched
 from babygun.smtp.classifier import Classifier
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
@@ -151,6 +152,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop)
     async with AsyncExitStack() as around:
+        await around.enter_async_context(watched(settings.watchdog))
         if settings.bounce_probe_port:
             await around.enter_async_context(
                 probes(

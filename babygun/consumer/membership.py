@@ -80,6 +80,10 @@ class Membership:
         """Whether this worker is among the live ones, as all see them, so that it has a slice."""
         return self.worker_id in self._live
 
+    def stands_still(self, seconds: float) -> bool:
+        """Whether :meth:`check_in` should have gone on so many seconds ago."""
+        return self._check_in.stands_still(seconds)
+
     async def check_in(self) -> None:
         """Checks in again and again until cancelled."""
         await self._check_in.run()

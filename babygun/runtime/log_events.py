@@ -50,6 +50,13 @@ EVENTS = [
     ),
     Event("stopping", "info", "", "The API got a signal. It answers what it has, and ends."),
     Event("stopped", "info", "", "The process ends in order."),
+    Event(
+        "process hangs",
+        "error",
+        "part",
+        "This part has stood still for longer than `watchdog`. The process ends, and is started "
+        "again. What it waited for is on standard error: report it.",
+    ),
     Event("certificate reloaded", "info", "", "The file has changed; the API uses the new one."),
     Event(
         "certificate not reloaded",

@@ -162,6 +162,13 @@ class Settings:
         minimum=0,
         maximum=_MOST_PROCESSES,
     )
+    watchdog: float = setting(
+        DURATION,
+        "1m",
+        "A process that stands still for so long says where, and ends. What started it then starts "
+        "another. 0: it goes on standing still.",
+        minimum=0,
+    )
     # the API
     api_host: str = setting(TEXT, "127.0.0.1", "Address that the API listens on. 0.0.0.0: all.")
     api_port: int = setting(NUMBER, "8080", "Port that the API listens on. 0: any free port.")

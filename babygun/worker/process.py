@@ -11,6 +11,7 @@ from babygun.consumer.consumer import ConsumerFactory
 from babygun.runtime.event_loop import run
 from babygun.runtime.logs import get_logger
 from babygun.runtime.settings import Settings
+from babygun.runtime.watchdog import watched
 from babygun.worker.probes import probed
 from babygun.worker.worker import Worker
 
@@ -39,6 +40,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, worker.stop)
     async with AsyncExitStack() as around:
+        await around.enter_async_context(watched(settings.watchdog, worker.stands_still))
         if settings.worker_port:
             await around.enter_async_context(probed(worker))
         await worker.run(started)

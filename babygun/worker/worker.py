@@ -158,6 +158,11 @@ class Worker:
         """Whether it was asked to stop."""
         return self._stopping.is_set()
 
+    def stands_still(self) -> str:
+        """The part of this worker that hangs; empty if none does, or the worker stops."""
+        hangs = self.membership.stands_still(self._settings.watchdog) and not self.draining
+        return "check-in" if hangs else ""
+
     def show_state(self) -> None:
         """Puts the present state into the metrics."""
         known = list(islice(self._routes.destinations, MOST_QUEUES))

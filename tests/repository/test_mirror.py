@@ -17,6 +17,7 @@ OTHER_FOLDERS = {
     "cluster": "the containers of deploy/compose.yml",
     "e2e": "an e-mail's whole way, and the documents' recipes",
     "faults": "short runs of scripts/chaos",
+    "hosts": "deploy/systemd on plain processes, which `make test-system` runs",
     "mx": "mail straight to real mail servers, which `make test-mx` runs",
     "micro": "micro-benchmarks, which `make bench-micro` runs",
     "repository": "the files beside the package",

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
+import venv
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,14 +62,20 @@ def test_lock_has_a_hash_for_every_package_and_names_no_place(lock: str) -> None
     assert not re.search(r"https?:|://|--(extra-)?index|--find-links|--trusted", lock)
 
 
-def test_wheel_holds_all_that_runs_without_the_checkout(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make wheel` makes, in another folder than dist/."""
+    folder = tmp_path_factory.mktemp("wheel")
+    recipe = (ROOT / "Makefile").read_text().partition("\nwheel:")[2].split("\n\n")[0]
+    command = recipe.splitlines()[1].strip().removeprefix("@$(BIN)/python ").split()
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
+        [sys.executable, *command, "-d", folder], cwd=ROOT, check=True, capture_output=True
     )
-    [wheel] = tmp_path.glob("*.whl")
+    [found] = folder.glob("*.whl")
+    return found
+
+
+def test_wheel_holds_all_that_runs_without_the_checkout(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     package = {
         path.relative_to(ROOT).as_posix()
@@ -79,6 +88,23 @@ def test_wheel_holds_all_that_runs_without_the_checkout(tmp_path: Path) -> None:
     } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith("tests/") for name in names)
+
+
+def test_wheel_is_installed_into_an_empty_environment_and_runs_there(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """Its requirements are those of this environment: a test downloads nothing."""
+    venv.create(tmp_path / "venv", with_pip=False)
+    python = tmp_path / "venv/bin/python"
+    [packages] = (tmp_path / "venv/lib").glob("python*/site-packages")
+    (packages / "requirements.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", wheel]
+    subprocess.run(pip, check=True, capture_output=True, cwd=tmp_path)
+    where = "import babygun.cli.main; print(babygun.__file__)"
+    run = partial(subprocess.run, check=True, capture_output=True, text=True, cwd=tmp_path)
+    assert run([python, "-P", "-c", where], env={}).stdout.startswith(str(packages))
+    said = run([tmp_path / "venv/bin/babygun", "certificates", "made", "--api-name", "x"], env={})
+    assert (tmp_path / "made/api/https.pem").exists(), said
 
 
 def test_make_help_lists_every_target() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from babygun.cli.main import build_parser
 from babygun.runtime.settings import Settings, load, table
 from tests.support.paths import ROOT
+from tests.support.unit_files import Unit
 
 FOLDER = ROOT / "deploy" / "systemd"
 UNITS = sorted([*FOLDER.glob("*.service"), *FOLDER.glob("*.target")])
@@ -22,34 +22,6 @@ ALL = [*UNITS, *DROP_INS]
 NEEDS_ANALYZE = pytest.mark.skipif(
     not shutil.which("systemd-analyze"), reason="there is no systemd-analyze here"
 )
-
-
-class Unit(dict[str, dict[str, list[str]]]):
-    """A unit file's sections, each with the values of its names in their order."""
-
-    def __init__(self, path: Path) -> None:
-        class Values(dict[str, object]):
-            def __setitem__(self, name: str, value: object) -> None:
-                super().__setitem__(
-                    name,
-                    [*self[name], *value] if isinstance(value, list) and name in self else value,
-                )
-
-        parser = configparser.RawConfigParser(
-            dict_type=Values,
-            strict=False,
-            delimiters=("=",),
-            comment_prefixes=("#", ";"),
-            empty_lines_in_values=False,
-        )
-        parser.optionxform = str  # type: ignore[assignment,method-assign]
-        parser.read_string(path.read_text(), str(path))
-        super().__init__(
-            {
-                section: {name: value.split("\n") for name, value in parser.items(section)}
-                for section in parser.sections()
-            }
-        )
 
 
 def name(path: Path) -> str:

@@ -195,9 +195,10 @@ class EtcdServer:
         """SIGCONT."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def restart(self) -> None:
-        """Kills it and starts it with the same data and ports."""
+    def restart(self, *flags: str) -> None:
+        """Kills it and starts it with the same data and ports. ``flags``: further ones."""
         self.kill()
+        self._flags += flags
         self.start()
 
     def stop(self) -> None:

@@ -18,6 +18,8 @@ PINNED_VERSION = "3.6.16"  # as in etcd/build/go.mod; a test compares them
 FALLBACK_VERSION = "3.5.1"  # as in etcd/build/etcd-fallback.txt
 PROGRAMS = ("etcd", "etcdctl", "etcdutl")
 
+_NO_HOME = "/proc/nonexistent"  # not even root can make it
+
 # setting: BABYGUN_ETCD_BIN.  path: found on the PATH.  cache: the pinned one.
 # fallback: the one that can lose writes.
 Source = Literal["setting", "path", "cache", "fallback"]
@@ -74,13 +76,22 @@ def find_etcd(environ: Mapping[str, str] | None = None) -> EtcdBinary | None:
 
 
 def cache_root(environ: Mapping[str, str] | None = None) -> Path:
-    """``$XDG_CACHE_HOME/babygun`` or ``~/.cache/babygun``, also with an empty HOME."""
+    """``$XDG_CACHE_HOME/babygun`` or ``~/.cache/babygun``, also with an empty HOME.
+
+    A user without any home gets a folder that can't be made: only who writes there has to know.
+    """
     environ = os.environ if environ is None else environ
     given = environ.get("XDG_CACHE_HOME", "")
     if Path(given).is_absolute():  # XDG specification: ignore a relative path
         return Path(given) / "babygun"
-    home = environ.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir
-    return Path(home) / ".cache" / "babygun"
+    return Path(environ.get("HOME") or _home()) / ".cache" / "babygun"
+
+
+def _home() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # in a container that was started with any user's number
+        return _NO_HOME
 
 
 def cache_folder(version: str, environ: Mapping[str, str] | None = None) -> Path:

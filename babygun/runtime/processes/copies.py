@@ -17,6 +17,7 @@ from babygun.runtime.logs import get_logger
 from babygun.runtime.processes.exits import Backoff, describe_status
 from babygun.runtime.processes.forks import Copy, Fork, Forks
 from babygun.runtime.processes.supervisor import Component, StartFailed, Supervisor
+from babygun.runtime.watchdog import watched
 
 log = get_logger("processes")
 
@@ -85,9 +86,10 @@ async def _run(
         log.info("processes up", processes=len(forks), pids=supervisor.pids()["copies"])
 
     try:
-        status = await supervisor.run(
-            start(), (signal.SIGTERM, signal.SIGINT), second_signal_kills=second_signal_kills
-        )
+        async with watched(0):  # each copy has a timer of its own
+            status = await supervisor.run(
+                start(), (signal.SIGTERM, signal.SIGINT), second_signal_kills=second_signal_kills
+            )
     except StartFailed as error:
         status = max(error.status or 0, 0) or _FAILED
     return status, supervisor.killed_by

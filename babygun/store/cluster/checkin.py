@@ -7,8 +7,10 @@ process stood still for too long, the process checks in under a new id.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Literal
@@ -58,6 +60,7 @@ class CheckIn:
         self._hostname, self._started_at = socket.gethostname(), utc_now()
         self._soon = asyncio.Event()
         self._noted = False
+        self._turn_by = math.inf  # monotonic: when the loop has turned again, if all is well
         self.identity: Identity | None = None
         self.checkins = 0
         self.checked_in = asyncio.Event()
@@ -70,6 +73,7 @@ class CheckIn:
     async def run(self) -> None:
         """Checks in every third of the lease, under a new id whenever the lease is lost."""
         while True:
+            self._turns()
             identity = Identity(
                 self._store.client,
                 int(self._store.settings.lease_ttl),
@@ -91,6 +95,14 @@ class CheckIn:
                 await cancel_all(keeping_alive)
             log.warning("lease lost", process_id=identity.process_id)
 
+    def stands_still(self, seconds: float) -> bool:
+        """Whether :meth:`run` should have gone on so many seconds ago, also without etcd."""
+        return time.monotonic() > self._turn_by + seconds
+
+    def _turns(self) -> None:
+        settings = self._store.settings
+        self._turn_by = time.monotonic() + settings.lease_ttl / 3 + 2 * settings.etcd_timeout
+
     def check_in_soon(self) -> None:
         """Checks in now: the record has changed."""
         self._soon.set()
@@ -106,6 +118,7 @@ class CheckIn:
     async def _repeat(self, identity: Identity) -> None:
         self.checkins = 0
         while not identity.lost.is_set():
+            self._turns()
             self._soon.clear()
             self.checkins += 1
             try:

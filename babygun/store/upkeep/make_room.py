@@ -8,6 +8,7 @@ stands still, so one follows the other, and the leader is the last.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections.abc import AsyncIterator
@@ -32,6 +33,7 @@ _FIRST = 3.0  # s, from the alarm until a worker begins
 _OTHERS = 30.0  # s, until one begins that does not lead
 _AGAIN = 60.0  # s, after a try that did not help
 _DENIED = 600.0  # s, after a refusal: authentication may be off again
+_SPARE = 1.5  # times what is in use, for a larger quota
 _LOOSE = 0.6  # of the quota in use: below that a defragmentation is worth it for the file alone
 
 
@@ -65,9 +67,15 @@ async def make_room(store: Store, *, rounds: int = ROUNDS) -> AsyncIterator[str]
         yield f"etcd is still full after round {number} of {rounds}"
         await asyncio.sleep(_WAIT if number < rounds else 0)
     raise OutOfSpace(
-        "more is in use than fits: raise quota-backend-bytes on all members, restart them one"
+        f"{fullness.in_use * fullness.quota / 2**20:.0f} MiB are in use, more than fits: set"
+        f" quota-backend-bytes to {_enough(fullness)} or more on all members, restart them one"
         " after the other, then make room again"
     )
+
+
+def _enough(fullness: Fullness) -> int:
+    """A quota in bytes, whole MiB, with room to end what is stored."""
+    return math.ceil(max(fullness.in_use, fullness.file) * fullness.quota * _SPARE / 2**20) << 20
 
 
 async def _takes_writes(client: EtcdClient, fullness: Fullness) -> bool:

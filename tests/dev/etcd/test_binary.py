@@ -1,5 +1,6 @@
 """Which etcd is found: the order of the places, and what counts as an etcd."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from babygun.dev.etcd.binary import (
     find_etcd,
     version_of,
 )
+from babygun.dev.etcd.build import EtcdUnprepared, prepare_etcd
 from babygun.errors import SettingsError
 from tests.dev.etcd.conftest import Program
 
@@ -96,6 +98,15 @@ def test_cache_is_in_the_users_cache_folder_even_without_a_home(tmp_path: Path) 
         == tmp_path / ".cache" / "babygun"
     )
     assert cache_root({"HOME": ""}).is_absolute()
+
+
+def test_user_without_a_home_finds_other_etcds_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert find_etcd({"PATH": ""}) is None
+    with pytest.raises(EtcdUnprepared, match="Set XDG_CACHE_HOME"):
+        prepare_etcd(print, {"PATH": ""})
 
 
 def test_version_of_a_program_that_is_no_program_is_none(tmp_path: Path) -> None:

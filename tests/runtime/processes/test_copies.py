@@ -114,6 +114,33 @@ async def test_process_that_dies_is_started_again_with_growing_pauses(
     assert await run.ended() == 0
 
 
+async def test_process_that_hangs_ends_by_its_watchdog_and_is_started_again(
+    start: Start, flag: Path
+) -> None:
+    run = await start("""
+        import asyncio, time
+        from babygun.runtime.watchdog import watched
+
+        async def work(copy):
+            async with watched(0.3):
+                copy.up()
+                while copy.number == 1 or not flag.exists():
+                    await asyncio.sleep(0.02)
+                flag.unlink()
+                time.sleep(60)
+
+        def run(copy):
+            asyncio.run(work(copy))
+    """)
+    await run.up()
+    flag.touch()  # noqa: ASYNC240 (it is quick)
+    assert "process=2" in await run.until('status="exit status 1"')
+    assert run.lines("in work")
+    await run.until("process up again process=2")
+    run.process.terminate()
+    assert await run.ended() == 0
+
+
 async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_once(
     start: Start,
 ) -> None:

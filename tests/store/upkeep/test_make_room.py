@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ from babygun.worker import worker
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.full_store import delete_others, fill_by_others
 from tests.support.guarded_etcd import as_user, guard, role_permissions
+from tests.support.paths import ROOT
+from tests.support.procedures import bash, shell_blocks
 from tests.support.rig import Rig, changed, rig_for
 
 QUOTA = 40 << 20
@@ -81,13 +84,45 @@ async def test_room_is_made_in_one_call_that_says_what_it_did(rig: Rig) -> None:
         await own.send("ann@example.org")
 
 
-async def test_room_that_deletion_cannot_make_asks_for_a_larger_quota(rig: Rig) -> None:
+@needs_ability(COUNTED_QUOTA)
+async def test_etcd_full_of_mail_that_waits_takes_it_all_with_the_quota_that_is_named(
+    rig: Rig,
+) -> None:
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        full = changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
+        async with rig_for(full) as own:
+            accepted = []
+            with pytest.raises(OutOfSpace):
+                while True:
+                    accepted.append(await own.send("ann@example.org", body="x" * 1_000_000))
+            said = []
+            with pytest.raises(OutOfSpace, match="set quota-backend-bytes to ") as refused:
+                async for sentence in make_room(own.store, rounds=2):
+                    said.append(sentence)
+            assert said[-1] == "etcd is still full after round 2 of 2"
+            quota = re.search(r"bytes to (\d+) or more", str(refused.value))
+            assert quota and QUOTA < int(quota[1]) < 2 * QUOTA
+            server.restart(f"--quota-backend-bytes={quota[1]}")
+            assert [each async for each in make_room(own.store)][-1] == "etcd takes writes"
+            async with own.worker():
+                ended = await own.ended(*accepted)
+            assert {email.status for email in ended} == {"complete"}
+
+
+@needs_ability(COUNTED_QUOTA)
+async def test_steps_by_hand_lift_the_alarm_as_the_page_has_them(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with full_etcd(rig) as own:
-        said = []
-        with pytest.raises(OutOfSpace, match="raise quota-backend-bytes"):
-            async for sentence in make_room(own.store, rounds=2):
-                said.append(sentence)
-        assert said[-1] == "etcd is still full after round 2 of 2"
+        monkeypatch.setenv("ETCDCTL_ENDPOINTS", own.settings.etcd_endpoints[0])
+        page = (ROOT / "etcd/schema.md").read_text()
+        foreign, room = shell_blocks(page.partition("## When etcd is full")[2])
+        assert (await bash(foreign)).split()[1:] == ["other"]
+        await delete_others(own.store)
+        said = await bash(room)
+        assert "Finished defragmenting" in said and "alarm:NOSPACE" in said
+        assert await own.store.client.alarms() == []
+        await own.send("ann@example.org")
 
 
 @needs_ability(COUNTED_QUOTA)

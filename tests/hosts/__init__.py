@@ -1,0 +1,1 @@
+"""The procedures for hosts with systemd, on plain processes: ``make test-system``."""

@@ -1,0 +1,149 @@
+"""One host, by deploy/systemd/README.md: from nothing to mail, and what comes later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from tests.hosts.host import Host, addresses, host
+from tests.support.paths import ROOT
+from tests.support.procedures import sections
+from tests.support.smtp_server import MisbehavingServer
+
+PAGE = sections(ROOT / "deploy/systemd/README.md")
+PROGRAM, ETCD, CERTIFICATES, FILES, START, CHECK, BACKUPS = PAGE["One host"]
+OPERATIONS = sections(ROOT / "docs/operations.md")
+UNITS = ("etcd", "babygun-api", "babygun-worker@1", "babygun-worker@2")
+
+
+@pytest_asyncio.fixture
+async def alone(tmp_path: Path, smtp: MisbehavingServer) -> AsyncIterator[Host]:
+    """A host after step 6: everything runs. The programs of steps 1 and 2 are those of the test."""
+    [address] = addresses(1)
+    async with host(tmp_path, address, {}) as made:
+        await made.sh(CERTIFICATES)
+        await made.sh(FILES)
+        settings(made, BABYGUN_RELAY_URL=smtp.url, BABYGUN_REQUIRE_DOMAINS="no")
+        await made.sh(START)
+        yield made
+
+
+def settings(at: Host, **variables: str) -> None:
+    """Sets variables in babygun.env, as an editor would."""
+    path = at.path("/etc/babygun/babygun.env")
+    text = path.read_text()
+    for name, value in variables.items():
+        text = re.sub(rf"^#?{name}=.*$", f"{name}={value}", text, count=1, flags=re.MULTILINE)
+    path.write_text(text)
+
+
+class Shop:
+    """An application. ``numbers``: how many e-mails it has sent."""
+
+    def __init__(self, at: Host, said: str) -> None:
+        self._at = at
+        self._id, self._secret = (
+            re.search(rf"^client_{name} +(\S+)", said, re.MULTILINE)[1]  # type: ignore[index]
+            for name in ("id", "secret")
+        )
+        self.numbers = 0
+
+    async def sh(self, script: str) -> str:
+        """Runs a script with the application's credentials, in place of the operator's."""
+        return await self._at.sh(
+            f"export BABYGUN_API_URL=http://{self._at.address}:8080 PATH=/opt/babygun/bin:$PATH\n"
+            f"export BABYGUN_CLIENT_ID={self._id} BABYGUN_CLIENT_SECRET={self._secret}\n{script}"
+        )
+
+    async def send(self) -> str:
+        """Sends an e-mail, with a new token. Its id."""
+        self.numbers += 1
+        url = f"http://{self._at.address}:8080"
+        credentials = {"client_id": self._id, "client_secret": self._secret}
+        email = {
+            "sender": "shop@example.com",
+            "to": [f"ann-{self.numbers}@example.org"],
+            "subject": "Hello",
+            "body": "It works.",
+        }
+        async with aiohttp.ClientSession() as session:
+            async with session.post(f"{url}/tokens", json=credentials) as answer:
+                token = (await answer.json())["token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            async with session.post(f"{url}/emails", json=email, headers=headers) as answer:
+                assert answer.status == 202, await answer.text()
+                return str((await answer.json())["id"])
+
+
+@pytest.mark.timeout(300)
+async def test_host_is_installed_used_and_restored_by_the_page(
+    alone: Host, smtp: MisbehavingServer
+) -> None:
+    said = await alone.sh(CHECK)
+    assert "BAD" not in said and "2 live workers" in said
+    shop = Shop(alone, said)
+    await shop.send()
+    await smtp.wait_for(1)
+    for unit in UNITS[1:]:
+        assert "WATCHDOG=1" in alone.services.running[f"{unit}.service"].signs
+
+    # From day to day.
+    await alone.sh("systemctl enable --now babygun-worker@3")
+    await alone.sh("as-operator babygun health worker; systemctl status babygun-worker@3")
+    await alone.sh("systemctl stop babygun.target")
+    assert [*alone.services.running] == ["etcd.service"]
+    await alone.sh("systemctl start babygun.target")
+    await until_ready(alone)
+
+    # A backup, and back to it.
+    backup = await alone.sh(BACKUPS)
+    assert re.fullmatch(r"etcd-\S+\.db", backup.split()[-1])
+    assert alone.path("/var/backups/babygun").stat().st_mode & 0o777 == 0o700
+    await shop.send()
+    await smtp.wait_for(2)
+    said = await alone.sh(PAGE["Restore"][0])
+    assert "BAD" not in said and "deleted" in said
+    await until_ready(alone)
+    await shop.send()
+    await smtp.wait_for(3)
+
+
+@pytest.mark.timeout(300)
+async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
+    """Of the relay of the test, and not of a provider."""
+    made = await alone.sh("as-operator babygun client create first --scope admin")
+    shop = Shop(alone, made)
+    email_id = await shop.send()
+    look, change = OPERATIONS["When a site is held or slow"]
+    said = await shop.sh(
+        look.replace("mx:google", "default").replace("show ID", f"show {email_id}")
+    )
+    assert "complete" in said
+    said = await shop.sh(change.replace("mx:google", "default"))
+    assert "they asked us to pause" in said
+
+
+@pytest.mark.timeout(300)
+async def test_host_gets_new_certificates_keys_and_room_by_the_page(
+    alone: Host, smtp: MisbehavingServer
+) -> None:
+    shop = Shop(alone, await alone.sh('as-operator babygun client create "my application"'))
+    for number, block in enumerate(PAGE["Certificates"], 1):
+        await alone.sh(block, within=200)
+        await until_ready(alone)
+        await shop.send()
+        await smtp.wait_for(number)
+    make_room, larger = PAGE["When etcd is full"]
+    assert "etcd takes writes" in await alone.sh(make_room)
+    assert "etcd takes writes" in await alone.sh(larger)
+    assert "12884901888" in alone.path("/etc/etcd/server.yml").read_text()
+    assert "BAD" not in await alone.sh("as-operator babygun doctor")
+
+
+async def until_ready(at: Host) -> None:
+    await at.sh("for n in $(seq 100); do as-operator babygun health api && exit; sleep 0.1; done")

@@ -1,0 +1,39 @@
+"""``babygun worker`` as a process: what happens where it hangs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+from tests.support.processes import environment, running
+from tests.support.rig import Rig, changed
+from tests.support.smtp_server import MisbehavingServer
+
+# A worker whose event loop hangs from SIGUSR1 on.
+WORKER = """
+import signal, time
+from babygun.cli.main import main
+
+def hang(*_):
+    time.sleep(600)
+
+signal.signal(signal.SIGUSR1, hang)
+main(["worker"])
+"""
+
+
+async def test_worker_that_hangs_ends_by_itself_and_its_mail_arrives_by_another(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    released = smtp.hang_once("ann@example.org")
+    settings = changed(rig.settings, watchdog=2.0, lease_ttl=2.0)
+    async with running(sys.executable, "-c", WORKER, env=environment(settings)) as worker:
+        email_id = await rig.send("ann@example.org")
+        await smtp.hung.wait()
+        worker.process.send_signal(signal.SIGUSR1)
+        assert await worker.ended() == 1
+        assert worker.lines("in hang")
+    released.set()
+    async with rig.worker():
+        [email] = await rig.ended(email_id)
+    assert email.status == "complete"
