@@ -16,7 +16,8 @@ from tests.support.paths import ROOT
 from tests.support.unit_files import Unit
 
 FOLDER = ROOT / "deploy" / "systemd"
-UNITS = sorted([*FOLDER.glob("*.service"), *FOLDER.glob("*.target")])
+UNITS = sorted(path for kind in ("service", "target", "timer") for path in FOLDER.glob(f"*.{kind}"))
+BACKUP = FOLDER / "babygun-backup.service"  # its timer starts it
 DROP_INS = sorted((FOLDER / "tls").glob("*.conf"))
 ALL = [*UNITS, *DROP_INS]
 NEEDS_ANALYZE = pytest.mark.skipif(
@@ -32,10 +33,15 @@ def services() -> list[Path]:
     return [path for path in UNITS if path.suffix == ".service"]
 
 
+def processes() -> list[Path]:
+    """Of those that run all the time, ours."""
+    return [path for path in services() if path.name.startswith("babygun") and path != BACKUP]
+
+
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_unit_has_the_sections_of_one(path: Path) -> None:
-    assert set(Unit(path)) <= {"Unit", "Service", "Install"}
-    assert path in DROP_INS or {"Unit", "Install"} <= set(Unit(path))
+    assert set(Unit(path)) <= {"Unit", "Service", "Timer", "Install"}
+    assert path in DROP_INS or path == BACKUP or {"Unit", "Install"} <= set(Unit(path))
 
 
 @pytest.mark.parametrize("path", ALL, ids=name)
@@ -68,9 +74,7 @@ def test_settings_of_the_environment_file_exist_and_can_be_used_commented_out_on
         load({variable: value.strip('"')})
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in services() if path.name.startswith("babygun")], ids=name
-)
+@pytest.mark.parametrize("path", processes(), ids=name)
 def test_command_of_a_unit_is_one_of_the_program(path: Path) -> None:
     [command] = Unit(path)["Service"]["ExecStart"]
     program, *words = command.split()
@@ -78,13 +82,18 @@ def test_command_of_a_unit_is_one_of_the_program(path: Path) -> None:
     assert build_parser(words[0]).parse_args(words).command == words[0]
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in services() if path.name.startswith("babygun")], ids=name
-)
+@pytest.mark.parametrize("path", processes(), ids=name)
 def test_process_that_is_stopped_has_longer_than_it_takes_to_drain(path: Path) -> None:
     service = Unit(path)["Service"]
     assert service["KillSignal"] == ["SIGTERM"]
     assert float(service["TimeoutStopSec"][0]) >= Settings().drain_timeout + 10
+
+
+@pytest.mark.parametrize("path", processes(), ids=name)
+def test_process_that_hangs_says_where_before_systemd_ends_it(path: Path) -> None:
+    service = Unit(path)["Service"]
+    assert float(service["WatchdogSec"][0]) >= Settings().watchdog + 20
+    assert service["NotifyAccess"] == ["main"] and service["Restart"] == ["always"]
 
 
 def test_etcd_is_ready_when_it_says_so_and_always_comes_back() -> None:

@@ -94,7 +94,7 @@ async def test_etcd_full_of_mail_that_waits_takes_it_all_with_the_quota_that_is_
             accepted = []
             with pytest.raises(OutOfSpace):
                 while True:
-                    accepted.append(await own.send("ann@example.org", body="x" * 1_000_000))
+                    accepted.append(await own.send("ann@example.org", body="x" * 200_000))
             said = []
             with pytest.raises(OutOfSpace, match="set quota-backend-bytes to ") as refused:
                 async for sentence in make_room(own.store, rounds=2):
