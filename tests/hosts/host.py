@@ -22,7 +22,7 @@ from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.procedures import bash
 
-_PATHS = r"(?<![\w./-])/(etc|opt|usr/local|var|run/credentials)/"
+_PATHS = r"(?<![\w./])/(etc|opt|usr/local|var|run/credentials)/"
 # What the scripts install, and then use.
 _INSTALLED = ("etc/etcd", "etc/systemd/system", "etc/babygun", "usr/local/sbin", "etc/sysusers.d")
 
@@ -83,11 +83,15 @@ class Host:
         """Runs a script of the documents here; what it prints."""
         script = script.replace("-name localhost", f"-name {self.address}")
         said = await bash(self._mapped(script), self._variables(), within=within)
+        self._map_files()
+        return said
+
+    def _map_files(self) -> None:
+        """Maps what a script has installed."""
         for folder in _INSTALLED:
             for path in (self.root / folder).rglob("*"):
                 if path.is_file() and not path.name.endswith((".pem", "-keys")):
                     path.write_text(self._mapped(path.read_text()))
-        return said
 
     def path(self, path: str) -> Path:
         """What stands for a path of the documents."""
@@ -130,6 +134,7 @@ class Host:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One call of systemctl: the first line of the answer is its exit status."""
         words = (await reader.readline()).decode().split()
+        self._map_files()
         try:
             answer = f"0\n{await self.services.do(words)}"
         except (AssertionError, OSError, TimeoutError) as error:

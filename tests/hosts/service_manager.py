@@ -139,12 +139,12 @@ class ServiceManager:
         if seconds:
             variables["WATCHDOG_USEC"] = str(seconds * 1_000_000)
             words = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", *words]
-        path = self._root / f"{name}.log"
-        with path.open("ab") as log:
+        said = self._root / f"{name}.log"
+        with said.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *words, env=variables, cwd="/", stdout=log, stderr=log, start_new_session=True
             )
-        self.running[name] = started = Service(name, process, path)
+        self.running[name] = started = Service(name, process, said)
         reports.follow(started)
         await self._until_started(started, service.get("Type", ["simple"])[0], reports)
 

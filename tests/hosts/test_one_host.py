@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,9 +29,19 @@ async def alone(tmp_path: Path, smtp: MisbehavingServer) -> AsyncIterator[Host]:
     async with host(tmp_path, address, {}) as made:
         await made.sh(CERTIFICATES)
         await made.sh(FILES)
-        settings(made, BABYGUN_RELAY_URL=smtp.url, BABYGUN_REQUIRE_DOMAINS="no")
+        settings(made, BABYGUN_RELAY_URL=relay_url(smtp), BABYGUN_REQUIRE_DOMAINS="no")
         await made.sh(START)
+        await until_ready(made)
         yield made
+
+
+def relay_url(smtp: MisbehavingServer) -> str:
+    """It is not at the address of the host."""
+    return smtp.url.replace("127.0.0.1", "localhost")
+
+
+def settings_of(at: Host) -> str:
+    return at.path("/etc/babygun/babygun.env").read_text()
 
 
 def settings(at: Host, **variables: str) -> None:
@@ -38,7 +49,7 @@ def settings(at: Host, **variables: str) -> None:
     path = at.path("/etc/babygun/babygun.env")
     text = path.read_text()
     for name, value in variables.items():
-        text = re.sub(rf"^#?{name}=.*$", f"{name}={value}", text, count=1, flags=re.MULTILINE)
+        text = re.sub(rf"^#?{name}=.*\n", "", text, flags=re.MULTILINE) + f"{name}={value}\n"
     path.write_text(text)
 
 
@@ -94,7 +105,9 @@ async def test_host_is_installed_used_and_restored_by_the_page(
 
     # From day to day.
     await alone.sh("systemctl enable --now babygun-worker@3")
-    await alone.sh("as-operator babygun health worker; systemctl status babygun-worker@3")
+    await until_ready(alone)
+    async with aiohttp.request("GET", f"http://{alone.address}:9093/healthz") as answer:
+        assert answer.status == 200
     await alone.sh("systemctl stop babygun.target")
     assert [*alone.services.running] == ["etcd.service"]
     await alone.sh("systemctl start babygun.target")
@@ -115,7 +128,12 @@ async def test_host_is_installed_used_and_restored_by_the_page(
 
 @pytest.mark.timeout(300)
 async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
-    """Of the relay of the test, and not of a provider."""
+    """The site is the relay of the test, which has limits, in place of a provider."""
+    [url] = re.findall("^BABYGUN_RELAY_URL=(.*)", settings_of(alone), re.MULTILINE)
+    relay = f'{{"default": {{"url": "{url}", "connections": 5}}}}'
+    settings(alone, BABYGUN_RELAY_URL="", BABYGUN_RELAYS=f"'{relay}'")
+    await alone.sh("systemctl restart babygun-api babygun-worker@1 babygun-worker@2")
+    await until_ready(alone)
     made = await alone.sh("as-operator babygun client create first --scope admin")
     shop = Shop(alone, made)
     email_id = await shop.send()
@@ -146,4 +164,9 @@ async def test_host_gets_new_certificates_keys_and_room_by_the_page(
 
 
 async def until_ready(at: Host) -> None:
+    """Waits until the API answers, and until the workers that run have their work."""
     await at.sh("for n in $(seq 100); do as-operator babygun health api && exit; sleep 0.1; done")
+    for name, service in at.services.running.items():
+        async with asyncio.timeout(30):
+            while "worker@" in name and "slice changed" not in service.log.read_text():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.hosts import test_one_host as one_host
 from tests.hosts.host import Host, addresses, host
 from tests.hosts.test_one_host import FILES, settings
 from tests.support.paths import ROOT
@@ -22,35 +24,42 @@ CERTIFICATES, MEMBER, API, ETCD, ACCESS = PAGE["Several hosts, with TLS"]
 
 
 @pytest_asyncio.fixture
-async def hosts(tmp_path: Path, smtp: MisbehavingServer) -> AsyncIterator[list[Host]]:
-    """Three hosts after step 5. The first one is the operator's, with API and worker."""
+async def hosts(tmp_path: Path) -> AsyncIterator[list[Host]]:
+    """Three hosts, with nothing but the programs. The first one is the operator's."""
     found = addresses(3)
     names = {f"etcd{number}.example.net": each for number, each in enumerate(found, 1)}
     names["mail.example.net"] = found[0]
     async with AsyncExitStack() as stack:
-        made = [
+        yield [
             await stack.enter_async_context(host(tmp_path / f"host{number}", address, names))
             for number, address in enumerate(found, 1)
         ]
-        operator = made[0]
-        await operator.sh(CERTIFICATES)
-        for number, each in enumerate(made, 1):
-            if each is not operator:
-                carry(operator, each, "etcd")
-            await each.sh(FILES)
-            await each.sh(
-                MEMBER.replace("NAME=etcd1", f"NAME=etcd{number}").replace(
-                    "URLS=https://etcd1", f"URLS=https://etcd{number}"
-                )
-            )
-        await operator.sh(API)
-        settings(operator, BABYGUN_RELAY_URL=smtp.url)
-        await asyncio.gather(*(each.sh(ETCD) for each in made))
-        await operator.sh(ACCESS)
-        await operator.sh(
-            "systemctl enable --now babygun.target babygun-api babygun-worker@1 babygun-worker@2"
-        )
-        yield made
+
+
+@pytest_asyncio.fixture
+async def cluster(hosts: list[Host], smtp: MisbehavingServer) -> list[Host]:
+    """The hosts after step 5: three members, an API process, workers."""
+    operator = hosts[0]
+    await operator.sh(CERTIFICATES)
+    for number, each in enumerate(hosts, 1):
+        if each is not operator:
+            carry(operator, each, "etcd")
+        await each.sh(FILES)
+        await each.sh(of_member(MEMBER, "etcd1", number))
+    await operator.sh(API)
+    settings(operator, BABYGUN_RELAY_URL=one_host.relay_url(smtp))
+    await asyncio.gather(*(each.sh(ETCD) for each in hosts))
+    await operator.sh(ACCESS)
+    await operator.sh(f"{one_host.START}systemctl status babygun-api")
+    return hosts
+
+
+def of_member(script: str, name: str, number: int) -> str:
+    """A script of the page for another member than the one that it names."""
+    other = f"etcd{number}"
+    for words in ("NAME={}\n", "URLS=https://{}.", "add {} ", "peer-urls=https://{}."):
+        script = script.replace(words.format(name), words.format(other))
+    return script
 
 
 def carry(source: Host, target: Host, part: str) -> None:
@@ -83,9 +92,9 @@ async def until_added(operator: Host, script: str) -> str:
 
 @pytest.mark.timeout(300)
 async def test_lost_member_is_replaced_and_a_lost_cluster_is_restored_by_the_page(
-    hosts: list[Host],
+    cluster: list[Host],
 ) -> None:
-    operator, _, third = hosts
+    operator, _, third = hosts = cluster
     assert "BAD" not in await doctor(operator)
     ended = await operator.sh("as-operator leader-last")
     assert len(ended.split()) == 3
@@ -107,3 +116,31 @@ async def test_lost_member_is_replaced_and_a_lost_cluster_is_restored_by_the_pag
         await each.sh(PAGE["Restore"][1])
     await asyncio.gather(*(each.sh("systemctl start etcd") for each in hosts))
     assert "BAD" not in await doctor(operator)
+
+
+@pytest.mark.timeout(300)
+async def test_one_member_becomes_three_by_the_page(
+    hosts: list[Host], smtp: MisbehavingServer
+) -> None:
+    first = hosts[0]
+    await first.sh(one_host.CERTIFICATES)
+    await first.sh(FILES)
+    settings(first, BABYGUN_RELAY_URL=one_host.relay_url(smtp))
+    await first.sh(one_host.START)
+
+    real_address, add, join, vote, all_three = PAGE["From one member to three"]
+    await first.sh(real_address)
+    for number, each in enumerate(hosts[1:], 2):
+        await each.sh(FILES)
+        carry(first, each, "etcd")
+        await each.sh(MEMBER.partition("cat >")[0])
+        said = await until_added(first, of_member(add, "etcd2", number))
+        printed = re.search(r'^ETCD_INITIAL_CLUSTER="(.*)"$', said, re.MULTILINE)
+        assert printed
+        script = re.sub("(?m)^ETCD_INITIAL_CLUSTER=.*$", printed[0].replace('"', ""), join)
+        await each.sh(of_member(script, "etcd2", number))
+        assert f"etcd{number} has its vote" in await first.sh(
+            vote.replace("etcd2", f"etcd{number}")
+        )
+    said = await first.sh(all_three)
+    assert "BAD" not in said and said.count("is 3.") == 3

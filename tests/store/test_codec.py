@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import msgspec
@@ -60,6 +60,8 @@ def example(of: msgspec.inspect.Type) -> Any:
             return of.values[0]
         case msgspec.inspect.DateTimeType():
             return datetime(2026, 11, 30, tzinfo=UTC)
+        case msgspec.inspect.DateType():
+            return date(2026, 11, 30)
         case msgspec.inspect.BytesType():
             return b"eA=="
         case msgspec.inspect.BoolType():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -40,7 +39,7 @@ def etcd_programs() -> str:
 
 async def bash(
     script: str,
-    variables: Mapping[str, str] | None = None,
+    variables: dict[str, str] | None = None,
     *,
     folder: Path = ROOT,
     within: float = 60.0,

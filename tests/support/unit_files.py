@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import configparser
 from pathlib import Path
+from typing import Any
+
+
+class _Values(dict[str, Any]):
+    """A section that keeps each value of a name."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if isinstance(value, list) and name in self:
+            value = [*self[name], *value]
+        super().__setitem__(name, value)
 
 
 class Unit(dict[str, dict[str, list[str]]]):
     """A unit file's sections, each with the values of its names in their order."""
 
     def __init__(self, path: Path) -> None:
-        class Values(dict[str, object]):
-            def __setitem__(self, name: str, value: object) -> None:
-                super().__setitem__(
-                    name,
-                    [*self[name], *value] if isinstance(value, list) and name in self else value,
-                )
-
         parser = configparser.RawConfigParser(
-            dict_type=Values,
+            dict_type=_Values,
             strict=False,
             delimiters=("=",),
             comment_prefixes=("#", ";"),
