@@ -14,6 +14,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ from babygun.store.records import Client, ClientUsage
 
 INTERVAL = 10.0  # s, after which what is not used goes back
 _REFUSAL = 1.0  # s, at most, for which a refusal is repeated without asking etcd
+_LAST = 2.0  # s, that the end of the process waits for etcd
 _AT_ONCE = 32  # clients whose counts are written together
 
 
@@ -249,8 +251,13 @@ class Allowances:
             await self.settle(time.monotonic())
 
     async def close(self) -> None:
-        """Gives back everything, and counts everything. Nothing may be taken any more."""
-        await self.settle(math.inf)
+        """Gives back everything, and counts everything. Nothing may be taken any more.
+
+        Where etcd does not answer soon, what was taken stays counted.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST):
+                await self.settle(math.inf)
 
     async def settle(self, now: float) -> None:
         """Gives back what was not used for INTERVAL seconds, and counts what is to be counted.

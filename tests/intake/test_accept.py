@@ -30,6 +30,7 @@ from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.exposition import render
 from babygun.store import Store
+from babygun.store.codec import decode_job
 from babygun.store.emails.reading import get_email, get_log
 from babygun.store.keys import JobRef, range_end
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
@@ -66,6 +67,14 @@ async def test_accepted_email_is_stored_with_its_content_and_job(
     assert await store.client.get(store.keys.job(JobRef(accepted.email_id, "default")))
     log = await get_log(store, accepted.email_id)
     assert log and [entry.event for entry in log[1]] == ["accepted"]
+
+
+async def test_email_has_the_weight_that_its_client_has_now(intake: Intake, store: Store) -> None:
+    accepted = await intake.accept(email_request(), client=changed(CLIENT, weight=7))
+    view = await get_email(store, accepted.email_id)
+    job = await store.client.get(store.keys.job(JobRef(accepted.email_id, "default")))
+    assert view is not None and job is not None
+    assert (view.email.weight, decode_job(job.value).weight) == (7, 7)
 
 
 async def test_email_for_later_waits_for_its_time(intake: Intake, store: Store) -> None:

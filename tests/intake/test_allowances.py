@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
@@ -143,6 +144,45 @@ async def test_daily_limit_is_never_exceeded_by_processes_that_count_at_once(
         await each.settle(LATER)
     rest = sum([await accepted(each) for each in processes])
     assert 98 <= first + rest <= 100 and await counted(store) == first + rest
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_daily_limit_holds_whatever_processes_do(
+    store: Store, other: Store, seed: int
+) -> None:
+    """Processes accept, fail, give back, stop and die, in any order and at once."""
+    random, limit = Random(seed), 300
+    client, kept = limited(limit), 0
+    processes = [Allowances(store), Allowances(other), Allowances(store)]
+
+    async def step() -> int:
+        number, wanted = random.randrange(3), random.randrange(1, 9)
+        process = processes[number]
+        match random.choices(("accept", "fail", "unknown", "settle", "die"), (80, 9, 3, 6, 2))[0]:
+            case "settle":
+                await process.settle(LATER)
+            case "die":
+                processes[number] = Allowances(random.choice((store, other)))
+            case outcome:
+                with suppress(DailyLimitReached):
+                    counts = await process.count(client, wanted)
+                    await asyncio.sleep(0)
+                    if outcome == "fail":
+                        process.failed(client, EtcdUnavailable(), counts)
+                        return 0
+                    if outcome == "unknown":
+                        process.failed(client, OutcomeUnknown(), counts)
+                    else:
+                        process.stored(client, wanted, counts)
+                    return wanted
+        return 0
+
+    for _ in range(25):
+        kept += sum(await asyncio.gather(*(step() for _ in range(8))))
+        assert kept <= await counted(store) <= limit
+    for process in processes:
+        await process.close()
+    assert kept <= await counted(store) <= limit
 
 
 async def test_process_that_dies_leaves_what_it_took_counted(store: Store, other: Store) -> None:
