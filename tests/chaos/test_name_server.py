@@ -17,7 +17,7 @@ from scripts.chaos.mail_hosts import (
     records,
     site_of,
 )
-from scripts.chaos.name_server import NameServer
+from scripts.chaos.name_server import NameServer, quoted
 from tests.support.dns_servers import free_dns_ports
 
 
@@ -71,3 +71,13 @@ def test_queue_belongs_to_the_site_of_its_best_host_or_its_provider() -> None:
     assert site_of(f"mx:{TAIL_DOMAINS[24]}") == "mx:mx0.tail.example"
     assert site_of(f"mx:{LIMITED_DOMAINS[0]}") == f"mx:{PROVIDER}"
     assert site_of("one") == "one"
+
+
+async def test_text_that_is_published_is_cut_into_strings_and_read_as_one(
+    server: NameServer,
+) -> None:
+    text = "v=DKIM1; p=" + "a" * 400
+    server.publish({("s1._domainkey.held0.example", "TXT"): (quoted(text),)})
+    found = await resolver(server).lookup("s1._domainkey.held0.example", "TXT")
+    assert [each.value for each in found.records] == [text]
+    assert server.text("s1._domainkey.held0.example.") == text
