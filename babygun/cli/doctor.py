@@ -22,6 +22,7 @@ from babygun.cli.finding import Finding
 from babygun.cli.local import hint_to_start_etcd, load_settings
 from babygun.cli.mail_checks import check_mail
 from babygun.cli.output import count_of
+from babygun.cli.warm_up_checks import check_warm_ups
 from babygun.errors import EtcdError, PermissionDenied, SettingsError
 from babygun.etcd import Status, clock_ahead, explain
 from babygun.pki import certificates
@@ -233,6 +234,7 @@ async def _state(store: Store) -> AsyncIterator[Finding]:
         check_tls_reports(store),
         _workers(store),
         _holds(store),
+        check_warm_ups(store),
         _jobs(store, alarms),
     ):
         async for finding in checks:

@@ -22,6 +22,7 @@ from babygun.errors import Conflict, NotFound
 from babygun.routing.warm_up import Plan, read_plan
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
+from babygun.store.domains.change import read_domain
 from babygun.store.warm_ups import sources
 from babygun.store.warm_ups.reading import read_warm_up, read_warm_ups
 
@@ -119,7 +120,7 @@ async def _change(request: web.Request, change: Callable[..., Awaitable[sources.
 
 async def _require(request: web.Request, store: Store, name: str) -> None:
     """Refuses what is no source of this installation: nobody would ever see it."""
-    known = name in request.app[ROUTING].sources or store.domains.get(name) is not None
+    known = name in request.app[ROUTING].sources or await read_domain(store, name) is not None
     if not known and await sources.read_source(store, name) is None:
         raise NotFound("there is no such source address and no such sending domain")
 
