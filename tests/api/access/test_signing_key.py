@@ -1,0 +1,51 @@
+"""An API process keeps the signing keys: a new one in turn, and no old ones."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from babygun.api.access import signing_key
+from babygun.runtime.clock import utc_now
+from babygun.store import Store
+from babygun.store.access import signing_keys
+from babygun.store.access.known_clients import KnownClients
+
+
+async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known, changed = KnownClients(store), asyncio.Event()
+    known.on_change.append(changed.set)
+    task = asyncio.create_task(known.run())
+    now = utc_now()
+
+    async def keep(after: float) -> set[str]:
+        """The ids of the keys that are there after so many seconds, and a look at them."""
+        at = now + timedelta(seconds=after)
+        monkeypatch.setattr(signing_keys, "utc_now", lambda: at)
+        before = dict(known.signing_keys)
+        await signing_key._keep(store, known, at)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.2 if before else 20):
+                while known.signing_keys == before:
+                    changed.clear()
+                    await changed.wait()
+        return set(known.signing_keys)
+
+    try:
+        await known.ready.wait()
+        period = store.settings.signing_key_period
+        first = await keep(0)
+        assert len(first) == 1 and await keep(period - 1) == first
+        both = await keep(period)
+        assert len(both) == 2 and first < both
+        last_token = period + store.settings.token_ttl + 60
+        assert await keep(last_token) == both
+        assert await keep(last_token + 3600) == both - first
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
