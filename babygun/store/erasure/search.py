@@ -18,8 +18,9 @@ from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys, range_end
 from babygun.store.store import Store
 
-# In this order: an e-mail's cancellation writes notices, and a bounce a suppression.
-Phase = Literal["emails", "parts", "notices-due", "notices-sent", "notices", "suppressions"]
+# In this order, which is that of what happens: a cancellation makes notices ready, and these become
+# due or sent. So what moves meanwhile is found later.
+Phase = Literal["emails", "parts", "notices", "notices-due", "notices-sent", "suppressions"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 # Keys of one read. A record may have 400 KB, a notice 1.4 MB.
 _PAGE: dict[Phase, int] = {"emails": 200, "parts": 500}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from babygun.email import ids
 from babygun.email.model import Email
 from babygun.email.tries import RecipientResult
 from babygun.runtime.clock import format_time, parse_time, utc_now
@@ -290,3 +291,15 @@ async def test_etcd_that_is_restarted_again_and_again_still_ends_what_is_old(
                 seen = await snapshot(own.store)
             assert restarts > 2
             assert not [k for k in seen.keys if k.startswith(own.store.keys.contents)]
+
+
+async def test_audit_entry_goes_when_it_is_older_than_its_retention(life: Life) -> None:
+    keys, kept = life.store.keys, life.rig.settings.audit_retention
+    now = int(utc_now().timestamp() * 1e9)
+    young, old = (ids.email_id(now - int(age * 1e9), "0" * 16) for age in (kept - 60, kept + 60))
+    for entry_id in (young, old):
+        await life.store.client.put(keys.audit_entry(entry_id), b"{}")
+    await life.passed(0)
+    await Ending(life.store, "api").once()
+    found = await life.store.client.range(keys.audit, range_end(keys.audit))
+    assert [kv.key for kv in found.kvs] == [keys.audit_entry(young)]
