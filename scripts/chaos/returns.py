@@ -140,26 +140,32 @@ class Returns:
         await asyncio.sleep(self._random.random() * _LATER)
         while True:
             async with self._line:
-                asked = self._recorder.now()
-                reply = ""
-                with suppress(OSError, EOFError, TimeoutError):
-                    reply = await self._give(report)
-                self._recorder.add(
-                    Returned(
-                        self._recorder.now(),
-                        asked,
-                        report.kind,
-                        report.address,
-                        report.email_id,
-                        report.recipient,
-                        report.path,
-                        report.forged,
-                        reply,
-                    )
-                )
+                reply = await self._try(report)
             if reply.startswith(("2", "5")):
                 return
             await asyncio.sleep(self._random.uniform(*_PAUSES))
+
+    async def _try(self, report: _Report) -> str:
+        """One try, with its entry in the history. The last reply; empty if none came."""
+        asked, reply = self._recorder.now(), ""
+        try:
+            with suppress(OSError, EOFError, TimeoutError):
+                reply = await self._give(report)
+        finally:
+            self._recorder.add(
+                Returned(
+                    self._recorder.now(),
+                    asked,
+                    report.kind,
+                    report.address,
+                    report.email_id,
+                    report.recipient,
+                    report.path,
+                    report.forged,
+                    reply,
+                )
+            )
+        return reply
 
     async def _give(self, report: _Report) -> str:
         """The last reply of one session: to the message, or to what was refused."""

@@ -149,6 +149,7 @@ class Run:
                 progress.cancel()
             self.outcome.counts = dict(clients.counts)
             self.outcome.problems += [f"{n} × {what}" for what, n in clients.surprises.items()]
+        await stage.returns.stop()  # what it would still bring, the watch would not see
         try:
             async with asyncio.timeout(FAULT):
                 await watcher.caught_up()
