@@ -46,8 +46,8 @@ MALFORMED_REQUEST = ProblemType(
     "The request is not valid HTTP",
     "A header is not of the form Name: value.",
     means=(
-        "the request is not valid HTTP; or its body broke off; or it is not compressed as "
-        "it says; or `x-batch-validation` has another value than `strict` and `permissive`"
+        "one of these: the request is not valid HTTP. Its body broke off. It is not compressed "
+        "as it says. `x-batch-validation` is neither `strict` nor `permissive`"
     ),
 )
 NO_TOKEN = ProblemType(
@@ -118,10 +118,10 @@ CONFLICT = ProblemType(
     "The present state does not allow this",
     "The e-mail is complete already.",
     means=(
-        "the e-mail's state does not allow this; or a client with this id exists; or a "
-        "client would delete itself, or take the scope `admin` from itself; or it has ten "
-        "webhooks, or the most suppressions; or the webhook is disabled; or another client "
-        "holds the domain"
+        "one of these; `detail` says which. The e-mail's state does not allow this. A client "
+        "with this id exists. A client would delete itself, or take the scope `admin` from "
+        "itself. The client has ten webhooks, or the most suppressions. The webhook is "
+        "disabled. Another client holds the domain"
     ),
 )
 IDEMPOTENCY_CONFLICT = ProblemType(
@@ -163,9 +163,9 @@ UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "Send the body with Content-Type: application/json.",
     "Content-Type",
     means=(
-        "the body is not of a type that the call takes (`application/json`; for an import "
-        "`text/csv` or `application/x-ndjson`), or its compression is neither gzip nor "
-        "deflate"
+        "the call does not take this type of body, or the compression is neither gzip nor "
+        "deflate. Calls take `application/json`; an import takes `text/csv` or "
+        "`application/x-ndjson`"
     ),
 )
 EXPECTATION_FAILED = ProblemType(
