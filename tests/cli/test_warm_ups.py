@@ -58,7 +58,7 @@ async def test_warm_ups_are_listed_shown_skipped_and_begun_again(
     assert "said by             operator " in again and "a day at each site  50" in again
     refused = await with_api("warm-ups", "restart", "192.0.2.8")
     assert refused.status == 1
-    assert "setting warm_up_began says when 192.0.2.8 began" in refused.err
+    assert "setting warm_up_began says when 192.0.2.8 began" in refused.error
 
 
 async def test_doctor_says_how_far_each_source_is(rig: Rig) -> None:

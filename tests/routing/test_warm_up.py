@@ -65,6 +65,17 @@ def test_shares_of_all_workers_never_exceed_the_ceiling(
     assert taken == ceiling, "all of it can be used"
 
 
+def test_ceiling_takes_few_changes_of_its_key() -> None:
+    def changes(ceiling: int, workers: int) -> int:
+        taken = number = 0
+        while part := share(ceiling, taken, 1, workers):
+            taken, number = taken + part, number + 1
+        return number
+
+    found = [changes(ceiling, workers) for ceiling in (6400, 50) for workers in (1, 3)]
+    assert found == [134, 152, 7, 20]
+
+
 def test_share_is_some_dozens_and_smaller_near_the_end() -> None:
     assert share(1000, 0, 1, workers=2) == MOST_TAKEN
     assert share(1000, 960, 1, workers=2) == 10
