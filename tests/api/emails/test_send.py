@@ -146,6 +146,7 @@ async def test_email_is_shown_with_every_field_that_was_given(api: RunningApi) -
         "updated_at": None,
         "late": False,
         "complained_at": None,
+        "erased_at": None,
     }
 
 
