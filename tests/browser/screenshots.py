@@ -23,6 +23,7 @@ from babygun.runtime.settings import Settings
 from babygun.store.domains.change import read_domain
 from tests.browser.stage import Browser, Stage, browser, stage_for
 from tests.browser.test_domains import HOSTS
+from tests.browser.test_every_view import warm_up
 from tests.browser.test_sites import report
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of
@@ -162,12 +163,13 @@ async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str, z
             tags=["invoice"],
             send_at=due,
         )
-    for name, scopes in (
-        ("shop", ("emails:send", "emails:read")),
-        ("newsletter", ("emails:send",)),
-        ("status board", ("workers:read",)),
+    for name, scopes, limits in (
+        ("shop", ("emails:send", "emails:read"), {"rate": 20, "recipients_per_day": 50_000}),
+        ("newsletter", ("emails:send",), {"weight": 3}),
+        ("status board", ("workers:read",), {}),
     ):
-        answer = await stage.api.call("POST", "/clients", json={"name": name, "scopes": scopes})
+        body = {"name": name, "scopes": scopes, **limits}
+        answer = await stage.api.call("POST", "/clients", json=body)
         assert answer.status == 201, answer
     for name, path, size, scheme in (
         ("overview", "/page/overview?range=5m", (1280, 800), "light"),
@@ -183,6 +185,9 @@ async def photograph(found: Browser, stage: Stage, folder: Path, webhook: str, z
         ("webhook", webhook, (1280, 800), "light"),
         ("suppressions", "/page/suppressions", (1280, 560), "light"),
         ("clients", "/page/clients", (1280, 640), "light"),
+        ("privacy", "/page/privacy", (1280, 640), "light"),
+        ("audit", "/page/audit", (1280, 640), "light"),
+        ("warm-ups", "/page/warm-ups", (1280, 640), "light"),
         ("sign-in", "/page/emails", (1280, 560), "light"),
     ):
         await take(found, stage, folder, name, path, size, scheme)
@@ -207,6 +212,9 @@ async def take(
     await (stage.open if name == "sign-in" else stage.sign_in)(page, path)
     if name == "compose":
         await page.get_by_label("To several").fill('"Doe, Ann" <ann@example.org>, bob@example.net')
+    if name == "privacy":
+        await page.get_by_label("Address").fill("bob@example.net")
+        await page.keyboard.press("Enter")
     await page.mouse.move(0, 0)
     await asyncio.sleep(3)
     await page.screenshot(path=folder / f"page-{name}.png")
@@ -234,6 +242,7 @@ async def main(folder: Path) -> None:
             await photograph_sites(found, settings, folder)
             zone = Zone({**HOSTS})
             own: dict[str, Any] = {
+                "warm_up": "both",
                 "webhook_allow_http": True,
                 "webhook_allow_networks": (ip_network("127.0.0.0/8"),),
             }
@@ -246,6 +255,7 @@ async def main(folder: Path) -> None:
                 stage.rig.worker_process(),
             ):
                 webhook = await webhooks(stage, good, bad)
+                await warm_up(stage.rig.store, "shop.example")
                 await traffic(stage)
                 try:
                     await photograph(found, stage, folder, webhook, zone)

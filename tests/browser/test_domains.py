@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest_asyncio
 
 from babygun.runtime.settings import Settings
+from babygun.store.domains.alarms import raise_alarm
 from babygun.store.domains.change import read_domain
 from tests.browser.stage import Page, Stage, expect, stage_for
 from tests.support.dns_servers import Zone, scripted
@@ -78,6 +79,7 @@ async def test_domain_is_made_shows_its_records_is_verified_gets_new_keys_and_is
     await page.get_by_role("button", name="New keys…").click()
     await page.get_by_role("button", name="Make them").click()
     await expect(page.locator("tbody .badge")).to_have_text(["signing", "new"])
+    await complained(page, stage)
     await page.keyboard.press("u")
     await expect(page.get_by_role("row", name=NAME)).to_contain_text("verified")
     await page.get_by_role("link", name=NAME).click()
@@ -86,6 +88,30 @@ async def test_domain_is_made_shows_its_records_is_verified_gets_new_keys_and_is
     await page.get_by_role("button", name="Delete…").click()
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_role("heading", name="No domains")).to_be_visible()
+
+
+async def complained(page: Page, stage: Stage) -> None:
+    """A mail server's complaint stands at the domain, in the list and on the overview."""
+    await raise_alarm(
+        stage.rig.store,
+        NAME,
+        "dmarc",
+        site="mx:google",
+        code=550,
+        enhanced_code="5.7.26",
+        text="<b>no</b> DMARC",
+    )
+    complaint = page.get_by_role("alert").filter(has_text="550 5.7.26 <b>no</b> DMARC")
+    await page.reload()
+    await expect(complaint).to_contain_text("There is no DMARC policy")
+    dmarc = page.locator(".records li", has_text="DMARC")
+    await expect(dmarc).to_contain_text("see the complaint")
+    await page.keyboard.press("u")
+    await expect(page.get_by_role("row", name=NAME)).to_contain_text("mail servers complain")
+    await page.keyboard.press("g")
+    await page.keyboard.press("o")
+    await expect(complaint).to_contain_text(f"{NAME}: There is no DMARC policy")
+    await complaint.get_by_role("link", name=NAME).click()
 
 
 async def test_client_with_the_scope_admin_gives_a_domain_to_clients_who_see_it_then(

@@ -202,3 +202,35 @@ async def test_email_that_is_not_there_says_so_and_leads_back(page: Page, stage:
     await expect(missing).to_be_visible()
     await page.get_by_role("link", name="Back to the list").click()
     await expect(page.get_by_role("heading", name="No e-mails yet")).to_be_visible()
+
+
+async def test_recipients_of_a_large_email_come_worst_first_have_a_filter_and_are_all_reached(
+    page: Page, stage: Stage
+) -> None:
+    to = [f"{kind}-{n}@example.org" for n in range(40) for kind in ("good", "hard")]
+    email_id = await stage.api.accepted(to=[*to, "soft-a-long-name@mail.example.org"])
+    await stage.rig.logged(email_id, "deferred")
+    await stage.sign_in(page, f"/page/emails/{email_id}")
+    rows = page.locator(".recipients tbody tr")
+    await expect(rows).to_have_count(50)
+    badges = await rows.locator(".badge").all_inner_texts()
+    assert badges == ["bounced"] * 40 + ["deferred"] + ["delivered"] * 9
+    await page.get_by_role("button", name="Show more of 81").click()
+    await expect(rows).to_have_count(81)
+    await expect(page.get_by_role("button", name="Show more")).to_have_count(0)
+    statuses = page.get_by_role("group", name="Status of the recipients")
+    await expect(statuses).to_contain_text("40 bounced")
+    await statuses.get_by_role("button", name="1 deferred").click()
+    await expect(rows).to_have_count(1)
+    await expect(rows).to_contain_text("451 4.3.0")
+    # An address breaks between its parts only.
+    lines = await rows.locator("th a").evaluate(LINES)
+    assert set(lines) == {1}
+    await statuses.get_by_role("button", name="all").click()
+    await expect(rows).to_have_count(50)
+
+
+# In how many lines each part of a link's text stands.
+LINES = """(link) => [...link.childNodes].filter((part) => part.data).map((part) => {
+    const range = document.createRange(); range.selectNode(part);
+    return range.getClientRects().length })"""

@@ -1,4 +1,4 @@
-"""The other views, and what all share: keys, small screens, dark mode, accessibility."""
+"""The other views, and the keys that all share."""
 
 from __future__ import annotations
 
@@ -7,144 +7,11 @@ import re
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
-
-import pytest
-from axe_playwright_python.base import AXE_FILE_PATH
 
 from babygun.runtime.clock import utc_now
-from tests.browser.stage import Browser, Page, Route, Stage, expect, row
+from tests.browser.stage import Page, Route, Stage, expect, row
 
-VIEWS = (
-    *("overview", "emails", "compose", "schedule", "workers", "sites"),
-    *("domains", "webhooks", "suppressions", "clients"),
-)
-# Rules, or tags of rules, of axe. The colours alone are others in the dark.
-RULES: dict[Any, list[str]] = {
-    "light": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"],
-    "dark": ["color-contrast"],
-}
-DOMAIN = "domains/a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
 READ_AGAIN = 6_000  # ms; the schedule reads again in less
-
-
-async def one_of_each(stage: Stage) -> str:
-    """E-mails in every state, with long and odd texts; the id of the one with most to show."""
-    domain = "a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
-    long = f"a-very-long-local-part-that-goes-on-and-on@{domain}"
-    await stage.api.accepted(subject="Good")
-    waiting = await stage.api.accepted(
-        to=["soft-ann@example.org", "hard-bob@example.org", long],
-        subject="word" * 60,
-        tags=["order", "invoice"],
-        metadata={"order": "4711"},
-    )
-    await stage.rig.ended(await stage.api.accepted(to="hard-ann@example.org", subject="Bad"))
-    await stage.rig.logged(waiting, "deferred")
-    cancelled = await stage.api.accepted(to="soft-eve@example.org", subject="Stopped")
-    await stage.rig.logged(cancelled, "deferred")
-    await stage.api.call("POST", f"/emails/{cancelled}/cancel")
-    await stage.api.accepted(to="hang-ann@example.org", subject="Sending")
-    await stage.api.call("POST", "/domains", json={"name": domain})
-    await stage.api.call("POST", "/suppressions", json={"email": long})
-    await stage.api.call("POST", "/suppressions", json={"email": "ann@example.org", "list": "news"})
-    return waiting
-
-
-async def webhook(stage: Stage) -> str:
-    """A webhook with a long URL, and an event that waits for it: its view."""
-    url = f"https://hooks.example.com/{'a-long-path/' * 9}"
-    made = await stage.api.call("POST", "/webhooks", json={"url": url, "tags": ["order"]})
-    answer = await stage.api.call("POST", f"/webhooks/{made.json['id']}/test")
-    assert answer.status == 202, answer
-    return f"webhooks/{made.json['id']}"
-
-
-async def settled(page: Page) -> None:
-    await page.locator("main h1").first.wait_for()
-    await expect(page.get_by_text("Reading…")).to_have_count(0)
-
-
-@pytest.mark.timeout(180)
-async def test_every_view_passes_the_accessibility_checks_in_both_colour_schemes(
-    browser: Browser, stage: Stage
-) -> None:
-    context = await browser.new_context(
-        viewport={"width": 1280, "height": 800}, bypass_csp=True, reduced_motion="reduce"
-    )  # axe-core is put into the page
-    page = await context.new_page()
-    found: dict[str, list[str]] = {}
-
-    async def check(state: str) -> None:
-        for scheme in RULES:
-            await page.emulate_media(color_scheme=scheme)
-            background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-            assert (background == "rgb(255, 255, 255)") == (scheme == "light")
-            found[f"{state}, {scheme}"] = await violations(page, scheme)
-
-    await stage.open(page, "/")
-    await check("sign in")
-    await stage.enter(page)
-    await stage.open(page, "/page/domains")
-    await settled(page)
-    await check("no domains")
-    for view in ("webhooks", "domains"):
-        await stage.open(page, f"/page/{view}")
-        await settled(page)
-        await page.keyboard.press("+")
-        await check(f"new one of {view}")
-    email_id = await one_of_each(stage)
-    for path in (*VIEWS, f"emails/{email_id}", await webhook(stage), DOMAIN):
-        await stage.open(page, f"/page/{path}")
-        await settled(page)
-        await check(path)
-    await page.keyboard.press("?")
-    await check("keys")
-    await stage.open(page, "/page/emails?status=failed")
-    await page.get_by_role("checkbox", name="Choose all that match").check()
-    await check("chosen")
-    await page.get_by_role("button", name="Export…").click()
-    await check("export")
-    await page.route("**/suppressions?*", lambda route: route.abort())
-    for path in ("suppressions", "domains/none.example"):
-        await stage.open(page, f"/page/{path}")
-        await settled(page)
-        await check(f"{path}, not read")
-    await context.close()
-    assert {view: faults for view, faults in found.items() if faults} == {}
-
-
-async def violations(page: Page, scheme: str) -> list[str]:
-    if not await page.evaluate("Boolean(window.axe)"):
-        await page.evaluate(AXE_FILE_PATH.read_text() + "; 0")
-    run = "(rules) => axe.run(document, {runOnly: rules, resultTypes: ['violations']})"
-    result = await page.evaluate(run, RULES[scheme])
-    passed = [rule["id"] for rule in result["passes"]]
-    assert passed == RULES[scheme] or len(passed) > 10
-    return [
-        f"{fault['id']}: {node['target']} {node['any'][:1]}"
-        for fault in result["violations"]
-        for node in fault["nodes"]
-    ]
-
-
-async def test_every_view_fits_a_phone(browser: Browser, stage: Stage) -> None:
-    email_id = await one_of_each(stage)
-    context = await browser.new_context(
-        viewport={"width": 375, "height": 812}, is_mobile=True, has_touch=True
-    )
-    page = await context.new_page()
-    await stage.sign_in(page)
-    for path in (*VIEWS, f"emails/{email_id}", await webhook(stage), DOMAIN):
-        await stage.open(page, f"/page/{path}")
-        await settled(page)
-        assert await page.evaluate(
-            "[document.documentElement.scrollWidth, visualViewport.scale]"
-        ) == [375, 1], path
-    await stage.open(page, "/page/emails")
-    await page.locator(".rows li", has_text="Good").locator("a").tap()
-    await expect(page.get_by_role("heading", name="Good")).to_be_visible()
-    await context.close()
 
 
 async def test_page_is_small(page: Page, stage: Stage) -> None:
@@ -285,7 +152,7 @@ async def run(script: str, folder: Path) -> str:
     return out.decode()
 
 
-async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_deleted(
+async def test_client_is_made_changed_and_deleted_its_secrets_are_shown_once_and_work(
     page: Page, stage: Stage
 ) -> None:
     await stage.sign_in(page, "/page/clients")
@@ -301,11 +168,53 @@ async def test_client_is_made_with_a_secret_that_works_is_shown_once_and_is_dele
     assert answer.json["scopes"] == ["emails:send", "emails:read", "webhooks", "suppressions"]
     await made.get_by_role("button", name="I have it").click()
     await expect(page.get_by_text(secret)).to_have_count(0)
+    await page.get_by_role("button", name="Change web shop").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Change", exact=True).click()
+    await expect(dialog.get_by_role("alert")).to_have_text("Nothing is changed yet.")
+    await dialog.get_by_label("Recipients a day").fill("5000")
+    await dialog.get_by_label("domains").check()
+    await dialog.get_by_role("button", name="Change", exact=True).click()
+    shop = page.get_by_role("row", name="web shop")
+    await expect(shop).to_contain_text("0 of 5,000")
+    await expect(shop).to_contain_text("domains")
+    await page.get_by_role("button", name="New secret web shop").click()
+    await dialog.get_by_label("The secret of now works").select_option("for an hour")
+    await dialog.get_by_role("button", name="Make it").click()
+    made = page.get_by_role("region", name="The new secret")
+    await expect(made).to_be_focused()
+    _, newer = await made.locator("dd code").all_inner_texts()
+    await expect(made).to_contain_text("The one before works until")
+    await expect(shop).to_contain_text("secret before: until")
+    for text in (secret, newer):
+        body = {"client_id": client_id, "client_secret": text}
+        assert (await stage.api.call("POST", "/tokens", token="", json=body)).status == 200
     await page.get_by_role("button", name="Delete web shop").click()
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_role("row", name="web shop")).to_have_count(0)
     assert (await stage.api.call("GET", "/emails", token=answer.json["token"])).status == 401
-    await expect(page.get_by_role("row", name="you").get_by_role("button")).to_have_count(0)
+    own = page.get_by_role("row", name="you")
+    await expect(own.get_by_role("button", name="Delete")).to_have_count(0)
+    await audited(page, client_id)
+
+
+async def audited(page: Page, client_id: str) -> None:
+    """What was done to a client stands in the audit."""
+    await page.keyboard.press("g")
+    await page.keyboard.press("a")
+    entries = page.locator(".audit tbody tr")
+    await expect(entries).to_have_count(4)
+    await expect(entries.first).to_contain_text("delete client")
+    await expect(entries.first).to_contain_text(client_id)
+    await page.get_by_label("A call: holdSite").fill("rotateClientSecret")
+    await page.keyboard.press("Enter")
+    await expect(entries).to_have_count(1)
+    assert page.url.endswith("/page/audit?action=rotateClientSecret")
+    await expect(entries).to_contain_text("done")
+    await page.get_by_label("Outcome").select_option("failed")
+    await expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
+    await page.get_by_role("link", name="Show all").click()
+    await expect(entries).to_have_count(4)
 
 
 async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(
@@ -324,17 +233,29 @@ async def test_schedule_shows_what_waits_and_forgets_it_when_it_does_not(
     await expect(page.get_by_role("heading", name="Nothing waits")).to_be_visible()
 
 
-async def test_schedule_says_who_what_and_why_and_tries_now_or_cancels(
+async def test_schedule_says_who_what_and_why_and_changes_tries_now_or_cancels(
     page: Page, stage: Stage
 ) -> None:
-    later = (utc_now() + timedelta(hours=1)).isoformat()
-    await stage.api.accepted(subject="For later", to="bob@example.org", send_at=later)
+    hour = (utc_now() + timedelta(hours=1)).isoformat()
+    later = await stage.api.accepted(subject="For later", to="bob@example.org", send_at=hour)
     again = await stage.api.accepted(subject="Once more", to="soft-ann@example.org")
     await stage.rig.logged(again, "deferred")
     await stage.sign_in(page, "/page/schedule")
     for text in ("soft-ann@example.org", "main", "451 4.3.0", "try 2"):
         await expect(row(page, "Once more")).to_contain_text(text)
     await expect(row(page, "For later")).to_contain_text("for later, as it was asked for")
+    await page.get_by_role("button", name="Change…: Once more").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_label("Send at")).to_have_count(0)  # a try has begun
+    await dialog.get_by_role("button", name="Close").click()
+    await page.get_by_role("button", name="Change…: For later").click()
+    day = (utc_now() + timedelta(days=2)).strftime("%Y-%m-%dT%H:%M")
+    await dialog.get_by_label("Send at").fill(day)
+    await dialog.get_by_label("Tags").fill("later, still")
+    await dialog.get_by_role("button", name="Change", exact=True).click()
+    await expect(row(page, "For later")).to_contain_text(re.compile(r"in (1 d 23 h|2 d)"))
+    changed = await stage.rig.get(later)
+    assert changed.tags == ("later", "still")
     stage.smtp.rcpt["soft-ann@example.org"] = ""
     await page.get_by_role("button", name="Try now: Once more").click()
     await expect(row(page, "Once more")).to_have_count(0)
@@ -409,28 +330,3 @@ async def test_chart_keeps_what_was_seen_when_an_api_process_starts_again(
 
 def shifted(start: str, seconds: float) -> str:
     return (datetime.fromisoformat(start) + timedelta(seconds=seconds)).isoformat()
-
-
-async def test_persons_own_colours_keep_bars_and_tries_in_sight(
-    browser: Browser, stage: Stage
-) -> None:
-    email_id = await one_of_each(stage)
-    context = await browser.new_context(
-        viewport={"width": 1280, "height": 800}, forced_colors="active"
-    )
-    page = await context.new_page()
-    await stage.sign_in(page, "/page/workers")
-    paper = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-    colour = "(part) => getComputedStyle(part).backgroundColor"
-    assert await page.locator(".slice span").first.evaluate(colour) != paper
-    await stage.open(page, f"/page/emails/{email_id}")
-    part = page.locator(".part.try").first
-    assert await part.evaluate("(part) => getComputedStyle(part).borderTopColor") != paper
-    assert await page.locator(".part.wait").first.evaluate(colour) != paper
-    # An address breaks between its parts only.
-    count = """(link) => [...link.childNodes].filter((part) => part.data).map((part) => {
-        const range = document.createRange(); range.selectNode(part);
-        return range.getClientRects().length })"""
-    for found in await page.locator(".recipients tbody th a").all():
-        assert set(await found.evaluate(count)) == {1}
-    await context.close()

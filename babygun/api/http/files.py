@@ -34,6 +34,7 @@ VIEWS = (
     "/page/domains/{id}",
     "/page/warm-ups",
     "/page/clients",
+    "/page/privacy",
     "/page/audit",
     "/page/webhooks",
     "/page/webhooks/{id}",

@@ -2,11 +2,11 @@
 // The servers' words are hostile input, shown as text only.
 import { h } from "./dom.js";
 import { quoted } from "./held.js";
-import { spelled, when } from "./status.js";
+import { alerts, spelled, when } from "./status.js";
 
 // Records for DNS by which an alarm may end, by its cause.
 const RECORDS = {
-  spf: ["spf", "return_path_spf"],
+  spf: ["spf", "return_path", "return_path_spf"],
   dkim: ["dkim"],
   dmarc: ["dmarc"],
   alignment: ["dkim", "return_path"],
@@ -19,9 +19,8 @@ export const concerns = (alarms, purpose) =>
 
 // `name(domain)`: what stands before each; without it they are all of one domain.
 export const alarmList = (alarms, name) =>
-  h(
-    "ul",
-    { class: "held", role: "alert", "data-key": "alarms" },
+  alerts(
+    "alarms",
     alarms.map((one) =>
       h(
         "li",

@@ -13,6 +13,9 @@ const COLUMNS = ["When", "Who", "What", "To", "Details", "Outcome"];
 const OUTCOMES = { done: "complete", begun: "waiting", failed: "failed", unknown: "waiting" };
 const VIA = { api: "", command: "by a command", process: "a process" };
 
+// A call's name: "holdSite" -> "hold site".
+const inWords = (action) => action.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+
 const filtersOf = (query) => {
   const found = NAMES.filter((name) => query[name]).map((name) => [name, [query[name]].flat()[0]]);
   return Object.fromEntries(found.filter(([name, value]) => name !== "span" || value in SPANS));
@@ -79,8 +82,8 @@ export function open(root, { query, may }) {
       h(
         "form",
         { role: "search", class: "row", onsubmit: search },
-        words("target", "To what: an id, a domain, a site, an address", { type: "search" }),
-        words("action", "What, such as hold_site"),
+        words("target", "An id, a domain, a site, an address", { type: "search" }),
+        words("action", "A call: holdSite"),
         h("button", { class: "quiet" }, "Search"),
       ),
       h(
@@ -110,10 +113,9 @@ export function open(root, { query, may }) {
       h("th", { scope: "row" }, when(one.at)),
       cell("Who", [
         client(one.by),
-        (VIA[one.via] || one.address) &&
-          h("p", { class: "soft" }, VIA[one.via] || `from ${one.address}`),
+        (VIA[one.via] || one.address) && h("p", { class: "soft" }, VIA[one.via] || one.address),
       ]),
-      cell("What", one.action.replaceAll("_", " ")),
+      cell("What", inWords(one.action)),
       cell("To", one.target && h("code", { class: "long" }, one.target)),
       cell(
         "Details",

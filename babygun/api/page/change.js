@@ -8,7 +8,7 @@ import { field, fillIn, notify } from "./messages.js";
 export function askForChange(email, changed) {
   const tags = email.tags.join(", ");
   const metadata = metadataText(email.metadata);
-  const at = local(email.not_before);
+  const at = local(email.send_at);
   const untried = !email.sending?.length && !email.tries;
   let found = null;
   fillIn("Change what waits", {
@@ -36,6 +36,7 @@ export function askForChange(email, changed) {
       if (typed.tags !== tags) body.tags = tagsOf(typed.tags);
       if (typed.metadata !== metadata) body.metadata = metadataOf(typed.metadata);
       if (!Object.keys(body).length) throw new Error("Nothing is changed yet.");
+      body.revision = email.revision; // what others have changed meanwhile stays
       found = await call("PATCH", `/emails/${encodeURIComponent(email.id)}`, { body });
     },
     async done() {

@@ -7,7 +7,7 @@ import { cell, copyable, empty, failure, meter, shownOnce, table, when } from ".
 import { ask, doing, notify } from "./messages.js";
 import { setNames } from "./names.js";
 
-const COLUMNS = ["Client", "Scopes", "Limits", "Recipients today", "Made", ""];
+const COLUMNS = ["Client", "Scopes", "Limits", "Recipients today", ""];
 
 export function open(root, { who }) {
   let clients = null;
@@ -74,8 +74,8 @@ export function open(root, { who }) {
 
   const limits = ({ rate, recipients_per_day: daily, weight }) =>
     [
-      rate && h("p", null, `${count(rate)} e-mails/s`),
-      daily && h("p", null, `${count(daily)} recipients a day`),
+      rate && h("p", { title: "E-mails a second" }, `${count(rate)}/s`),
+      daily && h("p", { title: "Recipients a day" }, `${count(daily)} a day`),
       weight > 1 && h("p", null, `weight ${weight}`),
     ].filter(Boolean);
 
@@ -107,6 +107,7 @@ export function open(root, { who }) {
         own && h("span", { class: "tag" }, "you"),
         h("br"),
         h("code", { class: "soft" }, one.id),
+        h("p", { class: "soft" }, "made ", when(one.created_at)),
         one.previous_secret_until &&
           h(
             "p",
@@ -121,7 +122,6 @@ export function open(root, { who }) {
       ),
       cell("Limits", limits(one).length ? limits(one) : h("span", { class: "soft" }, "no limit")),
       cell("Recipients today", today(one)),
-      cell("Made", when(one.created_at)),
       h(
         "td",
         { class: "end" },

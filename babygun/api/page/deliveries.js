@@ -4,7 +4,7 @@ import { path } from "./api.js";
 import { h } from "./dom.js";
 import { count, duration, many, now } from "./format.js";
 import { Numbers, total, within } from "./numbers.js";
-import { cell, replyWords, spoken, table, when } from "./status.js";
+import { alerts, cell, replyWords, spoken, table, when } from "./status.js";
 import { asked, SPANS } from "./search.js";
 
 const PAGES = { hour: 5, day: 5 }; // thousands of e-mails that are counted by themselves
@@ -72,9 +72,8 @@ export class Deliveries {
   }
 
   alarms(queues) {
-    return h(
-      "ul",
-      { class: "held", role: "alert", "data-key": "silent" },
+    return alerts(
+      "silent",
       queues.map((one) =>
         h(
           "li",

@@ -104,7 +104,7 @@ export function open(root, { query, may }) {
         h(
           "span",
           { class: "subject" },
-          subject,
+          h("span", { class: "words" }, subject),
           one.tags.map((tag) => h("span", { class: "tag" }, tag)),
           one.reason && h("span", { class: `reason ${one.state}`, title: one.reason }, one.reason),
         ),

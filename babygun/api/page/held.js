@@ -1,7 +1,7 @@
 // Why mail waits: sites that are held, queues that wait, and what servers or operators say of it.
 // Their words are hostile input, shown as text only.
 import { h } from "./dom.js";
-import { replyWords, spoken, when } from "./status.js";
+import { alerts, replyWords, spoken, when } from "./status.js";
 
 // The reply's codes and words; empty if there are none.
 export const quoted = (said) => {
@@ -10,9 +10,8 @@ export const quoted = (said) => {
 };
 
 export const held = (all) =>
-  h(
-    "ul",
-    { class: "held", role: "alert" },
+  alerts(
+    "held",
     all.map((one) =>
       h(
         "li",

@@ -17,6 +17,7 @@ const EVERYWHERE = [
   ["g p", "go to the suppressions", () => go("/page/suppressions")],
   ["g u", "go to the warm-ups", () => go("/page/warm-ups")],
   ["g c", "go to the clients", () => go("/page/clients")],
+  ["g y", "go to privacy", () => go("/page/privacy")],
   ["g a", "go to the audit", () => go("/page/audit")],
 ];
 

@@ -16,6 +16,7 @@ import * as domains from "./domains.js";
 import * as email from "./email.js";
 import * as emails from "./emails.js";
 import * as overview from "./overview.js";
+import * as privacy from "./privacy.js";
 import * as schedule from "./schedule.js";
 import * as signin from "./signin.js";
 import * as sites from "./sites.js";
@@ -41,6 +42,7 @@ const VIEWS = {
   webhook: { module: webhook, of: "webhooks", scope: "webhooks" },
   suppressions: { module: suppressions, label: "Suppressions", scope: "suppressions" },
   clients: { module: clients, label: "Clients", scope: "admin" },
+  privacy: { module: privacy, label: "Privacy", scope: "admin" },
   audit: { module: audit, label: "Audit", scope: "admin" },
   compose: { module: compose, label: "Compose", scope: "emails:send" },
 };

@@ -29,6 +29,9 @@ export const names = () =>
 
 export const nameOf = (id) => known.get(id) || id;
 
+// Who set something, such as "operator 115c4f34d0b4ce46", by names.
+export const byName = (setBy) => setBy.split(" ").map(nameOf).join(" ");
+
 // A client by its name, and by its id where the name is not known.
 export const client = (id) =>
   known.get(id) ? h("span", { title: id }, known.get(id)) : h("code", null, id);

@@ -10,6 +10,19 @@ const FEW = 10; // recipients that need no filter and no order
 // The worst first.
 const WORST = "bounced expired deferred pending suppressed cancelled delivered".split(" ");
 
+// An erased recipient's address is a mark.
+const erased = ({ erased_at: at }) => h("span", { class: "soft" }, "erased ", when(at));
+
+const link = ({ email }) =>
+  h(
+    "a",
+    {
+      href: `/page/emails?recipient=${encodeURIComponent(email)}`,
+      title: "All e-mails to this recipient",
+    },
+    address(email),
+  );
+
 // Returns a function that gives the table of an e-mail. `changed()` is called when a person wants
 // to see others.
 export function recipientTable(may, changed) {
@@ -40,18 +53,11 @@ export function recipientTable(may, changed) {
         shown.map((one) =>
           h(
             "tr",
-            { "data-key": one.email },
+            { "data-key": `${one.email} ${one.erased_at ?? ""}` },
             h(
               "th",
               { scope: "row" },
-              h(
-                "a",
-                {
-                  href: `/page/emails?recipient=${encodeURIComponent(one.email)}`,
-                  title: "All e-mails to this recipient",
-                },
-                address(one.email),
-              ),
+              one.erased_at ? erased(one) : link(one),
               one.kind !== "to" && h("span", { class: "tag" }, one.kind),
             ),
             cell("Status", [

@@ -6,7 +6,7 @@ const ROUTES = [
   [/^\/page\/emails\/([^/]+)$/, "email"],
   [/^\/page\/webhooks\/([^/]+)$/, "webhook"],
   [/^\/page\/domains\/([^/]+)$/, "domain"],
-  [/^\/page\/(audit|clients|compose|domains|schedule|sites)$/, null],
+  [/^\/page\/(audit|clients|compose|domains|privacy|schedule|sites)$/, null],
   [/^\/page\/(suppressions|warm-ups|webhooks|workers)$/, null],
 ];
 

@@ -73,7 +73,7 @@ export function open(root, { may }) {
         h(
           "span",
           { class: "subject", title: job.wait.explanation },
-          subject,
+          h("span", { class: "words" }, subject),
           h("span", { class: "reason waiting" }, why(job.wait)),
         ),
       ),

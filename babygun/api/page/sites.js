@@ -4,6 +4,7 @@ import { h, show } from "./dom.js";
 import { count, duration, many } from "./format.js";
 import { quoted } from "./held.js";
 import { doing, field, fillIn, notify } from "./messages.js";
+import { byName, withNames } from "./names.js";
 import { cell, empty, failure, none, table, when } from "./status.js";
 import { watchPutOff } from "./warmups.js";
 
@@ -209,6 +210,7 @@ export function open(root, { may }) {
 
   show(root, h("h1", null, "Sites"), h("p", { class: "soft" }, "Reading…"));
   const warmUps = watchPutOff(() => sites && draw());
+  withNames(may, () => sites && draw());
   read();
   const stop = every(REFRESH, read);
   return {
@@ -220,7 +222,7 @@ export function open(root, { may }) {
   };
 }
 
-const by = (said) => (said.by_operator ? ` by ${said.set_by}` : "");
+const by = (said) => (said.by_operator ? ` by ${byName(said.set_by)}` : "");
 const filled = (parts) => (parts.flat(Infinity).some(Boolean) ? parts : none());
 
 const held = (hold) =>

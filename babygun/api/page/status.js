@@ -178,6 +178,10 @@ export const table = (kind, columns, rows, numbers = []) =>
 export const cell = (label, value, kind) =>
   h("td", { "data-label": label, class: kind }, h("div", null, value || none()));
 
+// What a person has to know, each with a list item.
+export const alerts = (key, items) =>
+  h("div", { role: "alert", "data-key": key }, h("ul", { class: "held" }, items));
+
 // Names and what they are: [[name, value], …]; an entry that is false is left out.
 export const facts = (given) =>
   h(

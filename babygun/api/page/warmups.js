@@ -4,12 +4,13 @@ import { roundAbove } from "./chart.js";
 import { h, s, show } from "./dom.js";
 import { count, many, utcDay } from "./format.js";
 import { ask, doing, notify } from "./messages.js";
+import { byName, withNames } from "./names.js";
 import { badge, cell, empty, failure, table } from "./status.js";
 
 const REFRESH = 15_000; // ms between two readings: each reads etcd for every source
 const SELDOM = 30_000; // the same for views of other things
 const BEFORE = 28; // days before today that a curve shows
-const AHEAD = 3; // days to come
+const AHEAD = 1; // days to come
 const WIDTH = 640;
 const HEIGHT = 64;
 
@@ -134,7 +135,7 @@ function words({ began, ceiling, day, warm, skipped, set_by: by }, ceilings) {
   if (warm) return `It has no ceiling any more${began ? `: it began on ${utcDay(began)}` : ""}.`;
   if (!began)
     return `It was not used yet. On its first day it may send to ${many(ceiling, "recipient")}.`;
-  const since = by === "settings" ? ", as the settings say" : by ? `, as ${by} wanted` : "";
+  const since = by === "settings" ? ", as the settings say" : by ? `, as ${byName(by)} wanted` : "";
   const next = ceilings[day];
   return (
     `It began on ${utcDay(began)}${since}. Today it may send to ${many(ceiling, "recipient")} ` +
@@ -253,5 +254,6 @@ export function open(root, { may }) {
 
   show(root, h("h1", null, "Warm-ups"), h("p", { class: "soft" }, "Reading…"));
   read();
+  withNames(may, () => found && draw());
   return { keys: [], close: every(REFRESH, read) };
 }
