@@ -51,7 +51,7 @@ def read_plan(settings: Settings) -> Plan | None:
     began = {}
     for source, day in settings.warm_up_began.items():
         try:
-            began[ascii_domain(source).lower().removesuffix(".")] = day
+            began[_source_name(source)] = day
         except ValueError as error:
             raise SettingsError(f"warm_up_began: {source}: {error}") from None
     which = settings.warm_up
@@ -60,6 +60,13 @@ def read_plan(settings: Settings) -> Plan | None:
     return Plan(
         settings.warm_up_table, which in ("addresses", "both"), which in ("domains", "both"), began
     )
+
+
+def _source_name(given: str) -> str:
+    """An address or a domain as keys and records have it. Raises ValueError."""
+    if is_address(given):
+        return str(ipaddress.ip_address(given))
+    return ascii_domain(given).lower().removesuffix(".")
 
 
 def day_of(began: date, today: date) -> int:

@@ -37,7 +37,7 @@ def test_ceiling_before_the_first_day_is_that_of_the_first() -> None:
 
 
 def test_plan_is_read_from_the_settings() -> None:
-    given = {"Bücher.example": FIRST, "2001:db8::7": FIRST}
+    given = {"Bücher.example": FIRST, "2001:DB8:0::7": FIRST}
     plan = read_plan(Settings(warm_up_table=(1, 2), warm_up_began=given))
     assert plan == Plan((1, 2), True, True, {"xn--bcher-kva.example": FIRST, "2001:db8::7": FIRST})
     only = read_plan(Settings(warm_up="domains"))
