@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from babygun.email.domains import ascii_domain
+from babygun.email.reasons import quoted_to_others
 from babygun.errors import OutOfResources
 from babygun.routing.destination import Destination
 from babygun.routing.server import Server
@@ -186,7 +187,7 @@ class Opener:
                 server=server.endpoint,
                 source=server.source,
                 code=reply.code,
-                text=reply.text[:200],
+                text=quoted_to_others(reply.text, 200),
             )
 
     def _avoid(self, connection: Connection, feature: Feature, why: str) -> None:

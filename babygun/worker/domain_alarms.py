@@ -7,6 +7,7 @@ import time
 
 from babygun.email.addresses import to_ascii_domain
 from babygun.email.domain_alarms import REPEATED, Cause, cause_of, remedy
+from babygun.email.reasons import quoted_to_others
 from babygun.errors import EtcdError
 from babygun.routing.sites import Site
 from babygun.runtime import metrics
@@ -90,6 +91,6 @@ def _log(domain: str, cause: Cause, site: Site, reply: Reply) -> None:
         site=site.name,
         code=reply.code,
         enhanced_code=reply.enhanced,
-        text=reply.text[:200],
+        text=quoted_to_others(reply.text, 200),
         remedy=remedy(cause, domain),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from babygun.email.reasons import quoted_to_others
 from babygun.routing.destination import Destination
 from babygun.routing.sites import Site
 from babygun.runtime import tracing
@@ -162,5 +163,5 @@ def _call_for_operator(
         email_id=claim.ref.email_id,
         reply_class=found.reply_class,
         code=reply.code,
-        text=reply.text[:200],
+        text=quoted_to_others(reply.text, 200),
     )

@@ -443,11 +443,13 @@ async def test_record_with_one_mailbox_twice_from_an_earlier_version_goes_on(
     assert len(message.recipients) == 3
 
 
-async def test_alarm_names_the_relay_and_the_user_and_never_the_password(
+async def test_alarm_names_the_relay_and_the_user_and_no_password_or_recipient(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with MisbehavingServer(credentials=("relay-user", "s3cret")) as server:
-        server.mail["me@example.com"] = "553 5.1.8 Sender address rejected: Domain not found"
+        server.mail["me@example.com"] = (
+            "553 5.1.8 Sender address rejected: Domain not found (for ann@example.org)"
+        )
         relays = {"main": {"url": server.url, "tls": "none"}}
         with caplog.at_level(logging.WARNING, "babygun"):
             async with rig.worker(relays=relays):
@@ -462,7 +464,7 @@ async def test_alarm_names_the_relay_and_the_user_and_never_the_password(
         if record.message == "reply needs operator"
     ]
     assert (fields["relay"], fields["user"]) == (f"127.0.0.1:{server.port}", "relay-user")
-    assert fields["text"] == "Sender address rejected: Domain not found"
+    assert fields["text"] == "Sender address rejected: Domain not found (for …)"
     assert "s3cret" not in str(fields)
 
 

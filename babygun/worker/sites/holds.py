@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
+from babygun.email.reasons import quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
@@ -257,7 +258,7 @@ class SiteHolds:
             site=site,
             reply_class=fault.result.reply_class,
             code=fault.result.status_code,
-            text=fault.result.reason,
+            text=quoted_to_others(fault.result.reason, 200),
         )
         held = self.by_name.get(site)
         if held is not None and not held.hold.by_operator:

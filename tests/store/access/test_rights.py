@@ -187,6 +187,13 @@ async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> No
         ):
             assert (await api.call("GET", path)).status == 200
         assert (await api.call("GET", "/readyz")).json["warnings"] == []
+        ann = "/recipients/ann@example.org"
+        exported = await api.call("GET", f"{ann}/export")
+        assert exported.text.splitlines()[-1].startswith('{"kind":"end"')
+        erased = await api.call("DELETE", ann)
+        assert erased.json["deleted"] > 4 and erased.json["under_way"] == 0
+        audit = (await api.call("GET", "/audit")).json["entries"]
+        assert {"eraseRecipientData", "deleteClient"} <= {entry["action"] for entry in audit}
         assert (await api.call("DELETE", "/tokens")).status == 204
         assert (await api.call("GET", "/tokens")).status == 401
 
