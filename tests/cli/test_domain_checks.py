@@ -10,6 +10,7 @@ import pytest
 
 from babygun.cli.domain_checks import check_bounce_host, check_sealing_key, check_tls_reports
 from babygun.store import Store
+from babygun.store.domains.alarms import raise_alarm
 from tests.support.commands import Command
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of, made_domain, sealing
@@ -78,9 +79,12 @@ async def test_doctor_says_of_each_wrong_record_what_is_wanted(there: Installati
     zone.records |= dns_of(rig.store, domain)
     zone.records[NAME, "TXT"] = ["v=spf1 mx:elsewhere.example -all"]
     del zone.records[f"_dmarc.{NAME}", "TXT"]
+    reply = {"site": "mx:google", "code": 421, "enhanced_code": "4.7.27", "text": "SPF failed"}
+    await raise_alarm(rig.store, NAME, "spf", **reply)
     found = await babygun("doctor", "domain", NAME)
     assert found.status == 1
-    spf, dmarc = [line for line in found.out.splitlines() if line.startswith("BAD")]
+    alarm, spf, dmarc = [line for line in found.out.splitlines() if line.startswith("BAD")]
+    assert "mx:google says so: 421 4.7.27 SPF failed. SPF does not allow our address" in alarm
     assert "mail from 127.0.0.1 gets fail" in spf
     assert spf.endswith("Wanted: v=spf1 mx:elsewhere.example a:out.example -all")
     assert dmarc.endswith("Wanted: v=DMARC1; p=none")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from babygun.pki.sealing import new_key
 from babygun.store.access.clients import create_client
+from babygun.store.domains.alarms import raise_alarm
 from babygun.store.domains.change import read_domain
 from tests.cli.conftest import commands_with_api
 from tests.support.commands import Command
@@ -68,6 +70,15 @@ async def test_domain_is_made_shown_verified_rotated_and_deleted(
     assert json.loads(verified.out)["status"] == "verified"
     listed = (await babygun("domains", "list")).out.splitlines()
     assert listed[1].split()[:2] == [NAME, "verified"]
+
+    reply = {"site": "mx:google", "code": 421, "enhanced_code": "4.7.27", "text": "no\x1b[31m SPF"}
+    await raise_alarm(rig.store, NAME, "spf", **reply)
+    async with asyncio.timeout(20):  # the API follows etcd
+        while "spf" not in (await babygun("domains", "list")).out:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    shown = (await babygun("domains", "show", NAME)).out
+    assert "mx:google refuses its mail: SPF does not allow our address." in shown
+    assert ": 421 4.7.27 no [31m SPF" in shown
 
     rotated = await babygun("domains", "rotate", NAME)
     assert rotated.out.count("dkim:") == 4
