@@ -51,7 +51,7 @@ def audited(route: Route) -> Handler:
             except Exception as error:
                 _failed(recording, call, error)
                 raise
-            recording.add(target=_named(response), details=_asked(call))
+            recording.add(target=_named(response), details=_asked(call) | _quoted(call.result))
             return response
 
     return handle
@@ -96,9 +96,13 @@ def _named(response: web.StreamResponse) -> str:
 
 def _asked(call: Call) -> dict[str, str]:
     """What the body asked for, as far as it may be quoted."""
-    if not isinstance(call.body, msgspec.Struct):
+    return _quoted(call.body)
+
+
+def _quoted(value: object) -> dict[str, str]:
+    if not isinstance(value, msgspec.Struct):
         return {}
-    return dict(_texts(msgspec.structs.asdict(call.body)))
+    return dict(_texts(msgspec.structs.asdict(value)))
 
 
 def _texts(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -43,13 +43,15 @@ class Call:
     """One request. ``held_bytes``: taken from the body memory, by its body or its answer.
 
     ``client``: the id of who calls; empty for all who give no token. ``body``: what was read of a
-    small body of JSON. ``gave_way``: its body was given up for others' bodies. ``waited``: seconds
-    that it waited because its caller asked for that.
+    small body of JSON. ``result``: a Struct with what the audit says of the answer. ``gave_way``:
+    its body was given up for others' bodies. ``waited``: seconds that it waited because its caller
+    asked for that.
     """
 
     request_id: str
     client: str = ""
     body: Any = None
+    result: Any = None
     held_bytes: int = 0
     gave_way: bool = False
     waited: float = 0.0

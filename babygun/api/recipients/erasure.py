@@ -105,18 +105,17 @@ async def erase_recipient_data(request: web.Request) -> web.Response:
         under_way=report.under_way,
         done=report.next is None,
     )
-    return json_answer(
-        ErasureReport(
-            dry_run=dry_run,
-            deleted=report.deleted,
-            erased=report.erased,
-            notices=report.notices,
-            suppressions=report.suppressions,
-            under_way=report.under_way,
-            read=report.read,
-            cursor=report.next.cursor if report.next else None,
-        )
+    answer = call.result = ErasureReport(
+        dry_run=dry_run,
+        deleted=report.deleted,
+        erased=report.erased,
+        notices=report.notices,
+        suppressions=report.suppressions,
+        under_way=report.under_way,
+        read=report.read,
+        cursor=report.next.cursor if report.next else None,
     )
+    return json_answer(answer)
 
 
 def _suppressions(given: str) -> Suppressions:
