@@ -29,6 +29,7 @@ _REST = 15.0  # s, for which an unused part is kept
 # s, for which a ceiling counts as reached: another worker may give back what it does not need.
 _FULL = 30.0
 _LAST_WRITES = 3.0  # s, that the end may take
+_AT_ONCE = 64  # parts that are written together
 
 
 class Full(NamedTuple):
@@ -138,7 +139,9 @@ class WarmUpParts:
     def give_back(self, source: str, site: str, day: date, count: int) -> None:
         """Gives recipients back that were taken and not sent to."""
         part = self._parts.get((source, site))
-        if part is not None and part.day == day:
+        if part is None:
+            part = self._parts[source, site] = _Part(day)
+        if part.day == day:
             part.left += count
 
     def put_off(self, source: str, site: str, day: date, count: int) -> None:
@@ -189,16 +192,20 @@ class WarmUpParts:
             await self._write_all(rested_since=time.monotonic() - _REST)
 
     async def _write_all(self, *, rested_since: float) -> None:
-        """Gives back what was not used since; forgets the parts of other days."""
-        today = (await self._store.clock.now()).date()
+        """Gives back what was not used since, and forgets it: sites may be very many."""
+        to_write: list[tuple[tuple[str, str], _Part]] = []
         for key, part in list(self._parts.items()):
-            if part.used_at <= rested_since:
+            rests = part.used_at <= rested_since
+            if rests:
                 part.unused += part.left
                 part.left = 0
             if part.unused or part.put_off:
-                await self._write(*key, part)
-            elif part.day < today and self._parts.get(key) is part:
+                to_write.append((key, part))
+            elif rests and not part.lock.locked():
                 del self._parts[key]
+        for start in range(0, len(to_write), _AT_ONCE):
+            some = to_write[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._write(*key, part) for key, part in some))
 
     async def _write(self, source: str, site: str, part: _Part) -> None:
         given_back, put_off = part.unused, part.put_off

@@ -290,6 +290,15 @@ async def test_what_rests_goes_back_to_etcd(rig: Rig) -> None:
         assert (await world.used(NEW)).taken == 50, "it takes more for those that follow"
         await found.parts.close()
         assert await world.used(NEW) == DayCount(1, 0)
+        await found.parts.close()
+        assert not found.parts._parts, "it is forgotten, too: sites may be very many"
+        slow = await found.reserve(an_email(), destination(NEW), "x", 1)
+        assert slow is not None
+        await found.parts.close()
+        await found.parts.close()
+        found.settle(slow, 0)
+        await found.parts.close()
+        assert await world.used(NEW) == DayCount(1, 0), "also what comes back after that"
 
 
 async def test_address_of_the_other_version_of_ip_gets_back_what_it_did_not_use(rig: Rig) -> None:
