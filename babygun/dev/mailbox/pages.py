@@ -24,6 +24,7 @@ td, th {
 th { font-weight: 600; white-space: nowrap }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f5f5f3; padding: 1rem }
 a { color: #0b57d0 }
+details { margin: 1.5rem 0 }
 iframe { width: 100%; height: 32rem; border: 1px solid #ddd; background: #fff }
 @media (prefers-color-scheme: dark) {
   body { color: #ddd; background: #181818 }

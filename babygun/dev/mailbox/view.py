@@ -78,9 +78,14 @@ def _message(request: web.Request) -> Received | None:
     return request.app[_MAILBOX].get(int(request.match_info["number"]))
 
 
+def _to(request: web.Request) -> str:
+    """The recipient that the query names. A plus in a query stands for a space."""
+    return request.query.get("to", "").strip().replace(" ", "+")
+
+
 def _wanted(request: web.Request) -> Iterator[Received]:
     """The kept messages that the query asks for, newest first."""
-    to = _comparable(request.query.get("to", "").strip())
+    to = _comparable(_to(request))
     for message in request.app[_MAILBOX].newest_first():
         if not to or any(_comparable(address) == to for address in message.recipients):
             yield message
@@ -132,8 +137,7 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 async def _list_page(request: web.Request) -> web.Response:
     kept = [summary(message) for message in _wanted(request)]
-    to = request.query.get("to", "").strip()
-    return _page(pages.list_page(kept, request.app[_MAILBOX].total, to))
+    return _page(pages.list_page(kept, request.app[_MAILBOX].total, _to(request)))
 
 
 async def _message_page(request: web.Request) -> web.Response:

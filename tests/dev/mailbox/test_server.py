@@ -335,3 +335,6 @@ async def test_messages_are_listed_by_recipient(mailbox: Running) -> None:
     assert "1 to this recipient" in page and "one" in page and ">two<" not in page
     assert "bounce@any.test" in page, "the page lists the test addresses"
     assert (await mailbox.get("/messages?to=nobody"))["messages"] == []
+    await mailbox.send(simple("three"), recipients=("slow-0+1@any.test",))
+    [three] = (await mailbox.get("/messages?to=slow-0+1@any.test"))["messages"]
+    assert three["subject"] == "three", "a plus is a plus here"
