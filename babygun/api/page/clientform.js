@@ -130,7 +130,7 @@ export function askForSecret(client, made) {
       h(
         "label",
         null,
-        "The secret of now works",
+        "The present secret works",
         h(
           "select",
           { name: "previous_for" },
