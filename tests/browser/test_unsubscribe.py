@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from babygun.runtime.settings import Settings
 from tests.browser.stage import Browser, Page, Stage, expect, stage_for
-from tests.browser.test_views import RULES, violations
+from tests.browser.test_every_view import RULES, violations
 from tests.support.news import LINK, parsed
 
 PUBLIC_URL = LINK.removesuffix("/unsubscribe")
