@@ -1,8 +1,8 @@
 """The limits of clients, which count over all API processes: a rate, and recipients a day.
 
 What counts is in etcd (:mod:`babygun.store.access.allowance`). A process takes e-mails and
-recipients from there in blocks, about as large as what it accepts of the client in two seconds. So
-a limit costs a process at most a few writes a second, and none an e-mail. A block that is not used
+recipients from there in blocks, about as large as what it accepts of the client in a second. So a
+limit costs a process at most a few writes a second, and none an e-mail. A block that is not used
 goes back.
 
 Recipients of a client without a daily limit are counted too, later, so that it can be shown.
@@ -32,7 +32,9 @@ from babygun.store.access.usage import change_usage
 from babygun.store.records import Client, ClientUsage
 
 INTERVAL = 10.0  # s, after which what is not used goes back
-_REFUSAL = 1.0  # s, at most, for which a refusal is repeated without asking etcd
+# s, for which a refusal is repeated without asking etcd. Meanwhile the bucket fills. After it a
+# whole block has to be there. So at its limit, too, a busy client costs few writes.
+_REFUSAL, _LEAST_REFUSAL = 1.0, 0.25
 _LAST = 2.0  # s, that the end of the process waits for etcd
 _AT_ONCE = 32  # clients whose counts are written together
 
@@ -40,23 +42,18 @@ _AT_ONCE = 32  # clients whose counts are written together
 class Block:
     """``left``: what was taken from a limit and not used yet. Times are monotonic seconds."""
 
-    __slots__ = ("_since", "_used", "left", "used_at")
+    __slots__ = ("_before", "_since", "_used", "left", "used_at")
 
     def __init__(self) -> None:
-        self.left = self._used = 0
+        self.left = self._used = self._before = 0
         self._since = self.used_at = 0.0
 
     def pace(self, now: float) -> int:
-        """How many are used in two seconds, as since the last block.
-
-        If that was less than a second ago, twice what was used: so blocks grow fast.
-        """
-        return math.ceil(2 * self._used / max(1.0, now - self._since))
-
-    def begin(self, left: int, now: float) -> None:
-        """A new block, with what was left of the one before."""
-        self.left += left
-        self._used, self._since = 0, now
+        """About how many are used in a second, as in the last second or two."""
+        if (elapsed := now - self._since) >= 1:
+            self._before = math.ceil(self._used / elapsed)
+            self._used, self._since = 0, now
+        return max(self._before, self._used)
 
     def use(self, count: int, now: float) -> None:
         self.left -= count
@@ -85,6 +82,9 @@ class _Refusal(NamedTuple):
     least: int = 0
     until: float = 0.0
     error: RateExceeded | None = None
+
+    def recent(self, now: float) -> bool:
+        return now < self.until + _REFUSAL
 
     def check(self, count: int, now: float) -> None:
         """Refuses as before, so that etcd need not be asked. Raises RateExceeded."""
@@ -152,10 +152,14 @@ class Allowances:
         account.refused.check(wanted, began)
         held = block.emptied()  # nobody else uses it meanwhile
 
+        more = min(block.pace(began), int(rate / 2))
+        least = min(more, int(rate / 4)) if account.refused.recent(began) else 0
+
         def change(usage: ClientUsage, now: datetime) -> ClientUsage:
             nonlocal taken
-            more = min(block.pace(began), int(rate / 2))
-            usage, taken = allowance.take_emails(usage, rate, wanted, now, held=held, more=more)
+            usage, taken = allowance.take_emails(
+                usage, rate, wanted, now, held=held, more=more, least=least
+            )
             return usage
 
         try:
@@ -163,9 +167,10 @@ class Allowances:
         except BaseException as error:
             block.left += held
             if isinstance(error, RateExceeded):
-                account.refused = _Refusal(wanted, began + min(_REFUSAL, 1 / rate), error)
+                seconds = min(_REFUSAL, max(_LEAST_REFUSAL, 1 / rate))
+                account.refused = _Refusal(wanted, began + seconds, error)
             raise
-        block.begin(held + taken, began)
+        block.left += held + taken
 
     async def count(
         self, client: Client, recipients: int, idempotency_key: str | None = None
@@ -202,7 +207,7 @@ class Allowances:
     async def _take_recipients(self, account: _Account, limit: int, wanted: int) -> None:
         taken, day, block, began = 0, account.day, account.recipients, time.monotonic()
         account.used_up.check(wanted, began)
-        held = block.emptied()
+        held, more = block.emptied(), block.pace(began)
 
         def change(usage: ClientUsage, now: datetime) -> ClientUsage:
             nonlocal taken, day
@@ -213,7 +218,7 @@ class Allowances:
                 wanted,
                 now,
                 held=held if day == account.day else 0,
-                more=block.pace(began),
+                more=more,
             )
             return usage
 
@@ -227,7 +232,7 @@ class Allowances:
             raise
         if day != account.day:  # what is left of the day before is gone
             held, block.left, account.day = 0, 0, day
-        block.begin(held + taken, began)
+        block.left += held + taken
 
     def stored(self, client: Client, recipients: int, counted: Counted) -> None:
         """So many are stored, for which :meth:`count` has returned ``counted``."""

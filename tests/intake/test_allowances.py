@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
@@ -22,8 +23,10 @@ from babygun.errors import (
     Violation,
 )
 from babygun.intake import accept
+from babygun.intake import allowances as module
 from babygun.intake.accept import Intake
 from babygun.intake.allowances import INTERVAL, Allowances, Counted
+from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.usage import get_usage
@@ -80,6 +83,30 @@ async def test_rate_takes_far_fewer_writes_than_emails(store: Store) -> None:
     for _ in range(2000):
         await allowances.take_emails(client, 1)
     assert store.batcher.txns - before < 30
+
+
+async def test_client_at_its_rate_gets_all_of_it_and_takes_few_writes(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten seconds of 400 tries a second, in two processes, of which 100 may pass."""
+    start, seconds = utc_now(), 0.0
+
+    class Clock:
+        monotonic = staticmethod(lambda: 1000 + seconds)
+
+    async def now() -> datetime:
+        return start + timedelta(seconds=seconds)
+
+    monkeypatch.setattr(module, "time", Clock)
+    processes = [Allowances(store), Allowances(other)]
+    for each in (store, other):
+        monkeypatch.setattr(each.clock, "now", now)
+    emails = 0
+    for tick in range(4000):
+        seconds = tick / 400
+        emails += await passed([processes[tick % 2]], rated(100), 1)
+    assert 1050 <= emails <= 1100
+    assert store.batcher.txns + other.batcher.txns < 120
 
 
 async def test_client_without_limits_writes_nothing_for_an_email(store: Store) -> None:
@@ -196,22 +223,22 @@ async def test_process_that_dies_leaves_what_it_took_counted(store: Store, other
 
 async def test_block_that_is_not_used_goes_back_and_one_in_use_stays(store: Store) -> None:
     allowances, client = Allowances(store), limited(1000)
-    for _ in range(3):
+    for _ in range(4):
         await allowances.count(client, 10)
     taken = await counted(store)
-    assert taken > 30
+    assert taken > 40
     account = allowances._accounts[client.identity]
     await allowances.settle(account.recipients.used_at + INTERVAL / 2)
     assert await counted(store) == taken
     await allowances.settle(account.recipients.used_at + INTERVAL)
-    assert await counted(store) == 30
+    assert await counted(store) == 40
 
 
 async def test_block_stays_where_etcd_does_not_take_it_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allowances, client = Allowances(store), limited(1000)
-    for _ in range(3):
+    for _ in range(4):
         await allowances.count(client, 10)
 
     async def away(*_: Any) -> None:
@@ -221,7 +248,7 @@ async def test_block_stays_where_etcd_does_not_take_it_back(
         broken.setattr(store.client, "get", away)
         await allowances.close()
     await allowances.close()
-    assert await counted(store) == 30
+    assert await counted(store) == 40
 
 
 async def test_recipients_without_a_limit_are_counted_later(store: Store, intake: Intake) -> None:
@@ -297,7 +324,9 @@ async def test_email_that_may_be_stored_counts_and_one_that_is_not_does_not(
 
 
 async def test_nothing_is_stored_while_etcd_can_not_count(settings: Settings) -> None:
-    nowhere = dataclasses.replace(settings, etcd_endpoints=("http://127.0.0.1:1",))
+    nowhere = dataclasses.replace(
+        settings, etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.1
+    )
     async with Store(nowhere) as away:
         with pytest.raises(EtcdUnavailable):
             await Allowances(away).count(limited(10), 1)

@@ -33,19 +33,27 @@ def usage_now(usage: ClientUsage | None, now: datetime) -> ClientUsage:
 
 
 def take_emails(
-    usage: ClientUsage, rate: float, emails: int, now: datetime, *, held: int = 0, more: int = 0
+    usage: ClientUsage,
+    rate: float,
+    emails: int,
+    now: datetime,
+    *,
+    held: int = 0,
+    more: int = 0,
+    least: int = 0,
 ) -> tuple[ClientUsage, int]:
     """Takes ``emails`` from a client's bucket, less those that are ``held`` already.
 
-    Takes up to ``more`` besides, if they are there. Returns what counts then, and how many were
-    taken. A batch larger than the bucket is accepted if the bucket is full. Raises RateExceeded.
+    Takes up to ``more`` besides, if they are there; ``least`` of them must be. Returns what counts
+    then, and how many were taken. A batch larger than the bucket is accepted if the bucket is full.
+    Raises RateExceeded.
     """
     at = now.timestamp()
     size = max(1.0, rate)
     lowest = at + (_LARGEST_BATCH + size) / rate  # later, if a clock was wrong
     full_at = max(at, min(usage.full_at, lowest))
     level = size - (full_at - at) * rate
-    missing = min(size, emails) - held - level
+    missing = min(size, emails + least) - held - level
     if missing > _ROUNDING:
         raise RateExceeded(
             f"The client may send {rate:g} e-mails a second.",
