@@ -126,6 +126,19 @@ class Returned(Event, frozen=True):
     reply: str
 
 
+class Reported(Event, frozen=True):
+    """A TLS report was posted. ``day``: its beginning. ``sessions``: successful ones in it.
+
+    ``status``: of the answer.
+    """
+
+    report_id: str
+    domain: str
+    day: str
+    sessions: int
+    status: int
+
+
 class Linked(Event, frozen=True):
     """A connection to a watched receiver was opened or closed, or MAIL came over it.
 
@@ -292,6 +305,7 @@ AnyEvent = (
     | Answered
     | Received
     | Returned
+    | Reported
     | Linked
     | Greylisted
     | Notified

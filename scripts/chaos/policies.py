@@ -15,6 +15,7 @@ from aiohttp import web
 
 from babygun.pki.authority import Authority
 from babygun.pki.layout import WantedCertificate
+from scripts.chaos import tls_reports
 from scripts.chaos.history import Recorder
 from scripts.chaos.name_server import quoted
 from scripts.chaos.receivers import Receiver
@@ -31,7 +32,7 @@ class Policies:
     """``good``, ``broken``: the mail hosts. ``folder``: for their certificates."""
 
     def __init__(self, recorder: Recorder, port: int, https_port: int, folder: Path) -> None:
-        self._answering = asyncio.Event()
+        self._recorder, self._answering = recorder, asyncio.Event()
         self._failing = False
         self.good = Receiver(_GOOD, recorder, address=_ADDRESSES[_GOOD], port=port)
         self.broken = Receiver(_BROKEN, recorder, address=_ADDRESSES[_BROKEN], port=port)
@@ -58,11 +59,17 @@ class Policies:
             found[domain, "MX"] = (f"10 {host_of(domain)}.",)
             found[f"_mta-sts.{domain}", "TXT"] = (quoted("v=STSv1; id=a1;"),)
             found[f"mta-sts.{domain}", "A"] = (_POLICY_ADDRESS,)
+            uri = f"https://mta-sts.{domain}:{self._https_port}/report"
+            found[f"_smtp._tls.{domain}", "TXT"] = (quoted(f"v=TLSRPTv1; rua={uri}"),)
         return found
 
     def settings(self) -> dict[str, str]:
         """What Babygun's processes need to know."""
-        return {"BABYGUN_STS_CA": str(self._ca), "BABYGUN_STS_PORT": str(self._https_port)}
+        return {
+            "BABYGUN_STS_CA": str(self._ca),
+            "BABYGUN_STS_PORT": str(self._https_port),
+            **tls_reports.settings(),
+        }
 
     async def start_host(self) -> None:
         """The policy host listens, unless it does."""
@@ -70,6 +77,7 @@ class Policies:
             return
         app = web.Application()
         app.router.add_get("/.well-known/mta-sts.txt", self._policy)
+        app.router.add_post("/report", self._report)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(
@@ -106,6 +114,13 @@ class Policies:
             return web.Response(status=503)
         host = host_of(request.host.partition(":")[0].removeprefix("mta-sts."))
         return web.Response(text=f"version: STSv1\nmode: enforce\nmx: {host}\nmax_age: 86400\n")
+
+    async def _report(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        await self._answering.wait()
+        status = 503 if self._failing else 201
+        tls_reports.record(self._recorder, body, status)
+        return web.Response(status=status)
 
 
 def host_of(domain: str) -> str:

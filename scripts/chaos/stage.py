@@ -31,11 +31,13 @@ from scripts.chaos.clients import Clients
 from scripts.chaos.history import KEYS, Recorder
 from scripts.chaos.mail_hosts import MailHosts
 from scripts.chaos.parts import Part, Role
+from scripts.chaos.policies import POLICY_DOMAINS
 from scripts.chaos.proxy import Proxy
 from scripts.chaos.receivers import Receiver
 from scripts.chaos.returns import Returns
 from scripts.chaos.senders import Senders, valid_signatures
 from scripts.chaos.sockets import owner_of
+from scripts.chaos.tls_reports import count_yesterday
 from scripts.chaos.webhooks import SETTINGS as WEBHOOK_SETTINGS
 from scripts.chaos.webhooks import WebhookReceiver
 
@@ -253,6 +255,7 @@ class Stage:
             member.part.launch()
         await asyncio.gather(*(member.part.start() for member in self.members))
         await self.exits.enter_async_context(self.etcd)
+        await count_yesterday(self.etcd, POLICY_DOMAINS)
         await asyncio.to_thread(self._create_client)
         started = (*self.apis, *self.workers, self.bounced)
         await asyncio.gather(*(part.start() for part in started))

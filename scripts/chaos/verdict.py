@@ -15,6 +15,7 @@ from scripts.chaos.history import (
     Injected,
     ProcessEnded,
     Received,
+    Reported,
     Returned,
     Revision,
 )
@@ -40,6 +41,7 @@ class Figures:
     messages: int = 0
     signed: int = 0  # messages with valid signatures
     enforced: int = 0  # recipient domains whose TLS policy is enforced
+    reports: int = 0
     came_back: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)  # of processes
@@ -135,6 +137,7 @@ def figure_rows(figures: Figures) -> list[tuple[str, str]]:
         *((f"final: {status}", f"{n:,}") for status, n in sorted(figures.by_status.items())),
         ("messages received", f"{figures.messages:,}, {figures.signed:,} of them signed"),
         ("domains with a TLS policy", str(figures.enforced)),
+        ("TLS reports taken", str(figures.reports)),
         *((f"came back: {what}", str(n)) for what, n in sorted(figures.came_back.items())),
         ("revisions", f"{figures.revisions:,}, with {figures.gaps} gaps"),
         ("faults", f"{figures.faults.total()} of {len(figures.faults)} kinds"),
@@ -158,6 +161,7 @@ def _of_run(run: Run) -> Figures:
     figures.messages = sum(1 for _ in history.events(Received))
     figures.signed = sum(bool(each.signed) for each in history.events(Received))
     figures.enforced = len(run.enforced)
+    figures.reports = sum(each.status < 300 for each in history.events(Reported))
     figures.came_back = Counter(
         f"{'forged ' * each.forged}{each.kind}, {'taken' if each.reply[:1] == '2' else 'refused'}"
         for each in history.events(Returned)

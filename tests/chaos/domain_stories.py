@@ -14,7 +14,7 @@ from babygun.email.tries import QueueResult, finish
 from babygun.routing.sts import StsPolicy
 from babygun.store import codec
 from babygun.store.tls_policies.known import StoredPolicy
-from scripts.chaos.history import KEYS, Reached, Returned
+from scripts.chaos.history import KEYS, Reached, Reported, Returned
 from scripts.chaos.mail_hosts import CEILING, NEW_SOURCE, TAIL_DOMAINS
 from tests.chaos.book import DEFER, DELIVER, Book, three_tries
 
@@ -184,8 +184,33 @@ def above_the_ceiling(book: Book) -> None:
         book.finish(found, DELIVER, "d0")
 
 
+def reported(book: Book, report_id: str = "r1", sessions: int = 6, status: int = 201) -> None:
+    book.later(1)
+    day = "2026-11-29T00:00:00Z"
+    book.add(Reported(book.at, report_id, "p0.policy.example", day, sessions, status))
+
+
+def reported_once(book: Book) -> None:
+    reported(book, status=503)
+    reported(book)
+
+
+def two_reports_of_a_day(book: Book) -> None:
+    reported(book)
+    reported(book, "r2")
+
+
+def report_sent_twice(book: Book) -> None:
+    reported(book)
+    reported(book)
+
+
+def report_of_one_worker_only(book: Book) -> None:
+    reported(book, sessions=3)
+
+
 Happens = Callable[[Book], None]
-CLEAN: list[Happens] = [signed_and_returned, complained, sent_in_rounds]
+CLEAN: list[Happens] = [signed_and_returned, complained, sent_in_rounds, reported_once]
 BROKEN: list[tuple[str, Happens]] = [
     ("held-is-signed", unsigned),
     ("held-is-signed", signature_that_does_not_fit),
@@ -202,4 +227,7 @@ BROKEN: list[tuple[str, Happens]] = [
     ("only-its-own-comes-back", other_recipient_bounces),
     ("never-plain-under-enforce", plain_text),
     ("warm-up-ceilings-hold", above_the_ceiling),
+    ("tls-report-is-made-once", two_reports_of_a_day),
+    ("tls-report-is-made-once", report_sent_twice),
+    ("tls-report-is-made-once", report_of_one_worker_only),
 ]
