@@ -119,8 +119,8 @@ async def test_host_is_installed_used_and_restored_by_the_page(
     assert alone.path("/var/backups/babygun").stat().st_mode & 0o777 == 0o700
     await shop.send()
     await smtp.wait_for(2)
-    said = await alone.sh(PAGE["Restore"][0])
-    assert "BAD" not in said and "deleted" in said
+    said = await to_a_good_end(alone, PAGE["Restore"][0])
+    assert "restored from" in said and "deleted" in said
     await until_ready(alone)
     await shop.send()
     await smtp.wait_for(3)
@@ -161,6 +161,19 @@ async def test_host_gets_new_certificates_keys_and_room_by_the_page(
     assert "etcd takes writes" in await alone.sh(larger)
     assert "12884901888" in alone.path("/etc/etcd/server.yml").read_text()
     assert "BAD" not in await alone.sh("as-operator babygun doctor")
+
+
+async def to_a_good_end(at: Host, script: str) -> str:
+    """Runs a script in which `babygun doctor` follows a restart. It asks again as the page says."""
+    before, command, after = script.partition("as-operator babygun doctor\n")
+    said = await at.sh(before)
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return said + await at.sh(command) + await at.sh(after)
+            except AssertionError as error:
+                assert "0 live workers" in str(error) or "does not answer" in str(error), error
+                await asyncio.sleep(0.5)
 
 
 async def until_ready(at: Host) -> None:

@@ -70,13 +70,7 @@ def carry(source: Host, target: Host, part: str) -> None:
 
 async def doctor(operator: Host) -> str:
     """What it says once all is well."""
-    for _ in range(100):
-        try:
-            return await operator.sh("as-operator babygun doctor")
-        except AssertionError as error:
-            said = error
-            await asyncio.sleep(0.2)
-    raise said
+    return await one_host.to_a_good_end(operator, "as-operator babygun doctor\n")
 
 
 async def until_added(operator: Host, script: str) -> str:
@@ -142,5 +136,5 @@ async def test_one_member_becomes_three_by_the_page(
         assert f"etcd{number} has its vote" in await first.sh(
             vote.replace("etcd2", f"etcd{number}")
         )
-    said = await first.sh(all_three)
+    said = await one_host.to_a_good_end(first, all_three)
     assert "BAD" not in said and said.count("is 3.") == 3
