@@ -104,7 +104,7 @@ def test_certificates_are_renewed_and_the_sealing_key_changed_by_the_page(
     operator: Operator,
 ) -> None:
     assert "renewed" in operator.sh(PAGE["Renewal"][0])
-    assert "resealed" in operator.sh(PAGE["The key that seals secrets"][0])
+    assert "sealed again" in operator.sh(PAGE["The key that seals secrets"][0])
 
 
 @pytest.mark.timeout(LONG)
