@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from babygun.api.suppressions import bulk_import
+from babygun.email.addresses import hash_of
 from tests.api.suppressions.calls import imported, listed, put
 from tests.support.api import RunningApi, StartApi, until_ready
 from tests.support.proxy import Proxy
@@ -177,3 +178,14 @@ async def test_file_that_is_of_no_use_is_refused_as_a_whole(api: RunningApi) -> 
         assert said in (await imported(api, file)).problem(422, "invalid-request", "body")["detail"]
     latin = await imported(api, "email\nj\u00f6rg@example.org\n".encode("latin-1"))
     assert "UTF-8" in latin.json["errors"][0]["detail"] and latin.json["errors"][0]["line"] == 2
+
+
+async def test_row_with_the_hash_of_an_erased_address_is_taken_as_it_is(api: RunningApi) -> None:
+    token = await api.token_for("suppressions")
+    rows = f"email\n{hash_of('ann@example.org')}\n".encode()
+    done = await api.call(
+        "POST", "/suppressions/import", token=token, data=rows, content_type="text/csv"
+    )
+    assert (done.status, done.json["added"]) == (200, 1), done.text
+    found = await api.call("GET", "/suppressions/Ann@example.org", token=token)
+    assert [one["email"] for one in found.json["suppressions"]] == [hash_of("ann@example.org")]

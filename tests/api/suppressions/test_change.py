@@ -69,7 +69,7 @@ async def test_hard_bounce_ends_by_the_setting_and_an_end_may_be_given(api: Runn
         ({"until": "2020-01-01T00:00:00Z"}, "until", "in the past"),
         ({"until": "2030-01-01T00:00:00"}, "until", "offset"),
         ({"reason": "bounce"}, "reason", "one of complaint"),
-        ({"untill": None}, "untill", "no such field"),
+        ({"untill": None}, "untill", "no field `untill`"),
     ],
 )
 async def test_address_that_can_not_be_put_there_is_refused_with_the_reason(
