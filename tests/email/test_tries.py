@@ -276,7 +276,9 @@ def test_email_of_which_a_round_is_done_can_be_cancelled_and_retried() -> None:
 
 
 def test_recipient_that_is_put_off_waits_without_a_try() -> None:
-    put_off = finish(email(a=1), "a", PUT_OFF)
+    before = email(a=1)
+    put_off = finish(before, "a", PUT_OFF)
+    check_invariants(before, put_off)
     assert put_off.waiting == (("a", LATER + timedelta(hours=1)),)
     [recipient] = put_off.email.recipients
     assert (recipient.status, recipient.tries, recipient.reply_class) == ("deferred", 0, "warm_up")
