@@ -49,20 +49,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_fields(create, scopes=f"default: {', '.join(USUAL_SCOPES)}")
     actions.add_parser("list", help="list the clients")
     _action(actions, "show", "show one, and what it has used today")
-    change = _action(actions, "change", "change one; what is left out stays as it is")
+    change = _action(actions, "change", "change one; an option that is left out changes nothing")
     change.add_argument("--name", help="for people, e.g. the application's name")
-    _add_fields(change, scopes="these take the place of all that it has")
+    _add_fields(change, scopes="these replace all scopes that it has")
     rotate = _action(actions, "rotate", "give one a new secret, which can't be printed again")
     rotate.add_argument(
         "--grace",
         type=duration,
         default=float(GRACE),
-        help="how long the present secret works, too: 0 to 30d (default: 1d)",
+        help="how long the old secret still works: 0 to 30d (default: 1d)",
     )
     rotate.add_argument(
         "--end-tokens",
         action="store_true",
-        help="end all tokens that it has, as after a leak (then also --grace 0)",
+        help="also end all its tokens, e.g. after a leak (then give --grace 0, too)",
     )
     _action(actions, "delete", "delete one; its tokens end at once, its e-mails stay")
 
@@ -195,7 +195,7 @@ async def _rotate(store: Store, arguments: argparse.Namespace) -> str:
     )
     print(f"client_id      {client.id}\nclient_secret  {secret}")
     if client.previous:
-        print(f"the secret before works until {client.previous.until:%Y-%m-%d %H:%M} UTC")
+        print(f"the old secret works until {client.previous.until:%Y-%m-%d %H:%M} UTC")
     if arguments.end_tokens:
         print("all its tokens are ended")
     return client.id
@@ -209,7 +209,7 @@ async def _delete(store: Store, arguments: argparse.Namespace) -> str:
     print(
         f"deleted client {client_id} ({printable(deleted.name)}) and"
         f" {count_of(deleted.webhooks, 'webhook')}. Its tokens are refused from now on."
-        " Its suppressions go, and domains that only it held. Its e-mails stay"
+        " Its suppressions and the domains that only it held are deleted. Its e-mails stay"
     )
     return client_id
 

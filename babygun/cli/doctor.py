@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     subjects = parser.add_subparsers(dest="subject", metavar="[subject]")
     domain = subjects.add_parser(
         "domain",
-        help="check what recipients look at in mail from a domain: DNS records, names, port 25",
+        help="check a domain as receivers of its mail do: DNS records, names, port 25",
     )
     domain.add_argument("domain", help="e.g. example.com")
     domain.add_argument(

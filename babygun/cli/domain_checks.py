@@ -70,7 +70,7 @@ async def check_domain(
     if not sending.spf_terms:
         yield Finding(
             "warn",
-            "nobody has said from where mail comes, so SPF is not compared: set"
+            "it is not known from which addresses mail comes, so SPF is not compared: set"
             " BABYGUN_SOURCE_ADDRESSES, or BABYGUN_SPF_INCLUDE for relays",
         )
     resolver = Resolver(loaded.resolvers)

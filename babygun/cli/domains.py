@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         action="append",
         dest="clients",
-        help="who holds it; repeat for several; needs the scope admin (default: oneself)",
+        help="who holds it; repeat for several; needs the scope admin (default: your client)",
     )
     _add_ed25519(add)
     _action(actions, "show", "show one: its records, and what DNS has of them")

@@ -16,7 +16,7 @@ def add_change(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "change",
         help="change when an e-mail is sent, its tags or its metadata",
         description="Changes an e-mail that is not final. Its time can be changed while it waits"
-        " for its first try. Tags and metadata take the place of all that were there.",
+        " for its first try. New tags or metadata replace all old ones.",
     )
     parser.add_argument("id", help="id of one e-mail")
     parser.add_argument(

@@ -61,20 +61,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default="10m",
         metavar="DURATION",
-        help="of --wait (default: 10m); then show it as it is",
+        help="how long --wait waits (default: 10m); then the e-mail is shown as it is",
     )
     add_change(actions)
     for name, help in (
-        ("cancel", "cancel what is not being sent yet"),
+        ("cancel", "cancel e-mails, except for tries under way"),
         ("retry", "try again to reach the recipients that were not reached"),
     ):
         action = actions.add_parser(name, help=help)
         action.add_argument("id", nargs="+", help="ids of one or several e-mails")
     hurry = actions.add_parser(
         "send-now",
-        help="send now what waits for a later time or its next try",
-        description="Makes ready what waits: these e-mails, or all waiting ones that a filter lets"
-        " through, as after an outage. A held site still holds its mail.",
+        help="send e-mails now that wait for a later time or their next try",
+        description="Sends waiting e-mails now: those that you name, or all that match a filter."
+        " Use it after an outage, for example. A held site still holds its mail.",
     )
     hurry.add_argument("id", nargs="*", help="ids of one or several e-mails")
     _add_filters(hurry)
@@ -275,7 +275,7 @@ async def _send_all_now(remote: Remote, arguments: argparse.Namespace) -> int:
     filters = {name: getattr(arguments, name) for name in _FILTERS if name not in ("status", "id")}
     queue, reply_class = arguments.queue, arguments.reply_class
     if not (arguments.all or queue or reply_class or any(filters.values())):
-        raise SettingsError("name e-mails, give a filter, or --all for all that waits")
+        raise SettingsError("name e-mails, give a filter, or give --all for all waiting e-mails")
     found = changed = 0
     reasons: Counter[str] = Counter()
     cursor: str | None = None

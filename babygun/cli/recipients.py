@@ -21,7 +21,7 @@ _LAST_LINE = 200  # bytes; the line of the kind end has fewer
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action", required=True)
     erase = actions.add_parser(
-        "erase", help="erase all that names an address; status 1 if something is left"
+        "erase", help="erase all data about an address; status 1 if some are left"
     )
     erase.add_argument("address")
     erase.add_argument("--dry-run", action="store_true", help="count only")
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take it off all lists: mail may go there again (default: keep a hash of it there)",
     )
     erase.add_argument("--json", action="store_true", help="print JSON")
-    export = actions.add_parser("export", help="write all that names an address into a file")
+    export = actions.add_parser("export", help="write all data about an address into a file")
     export.add_argument("address")
     export.add_argument("file", nargs="?", default="-", help="default: standard output")
 

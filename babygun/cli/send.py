@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument(
         "--batch",
         metavar="FILE",
-        help="send many e-mails: a JSON list, or a JSON object per line, each as POST /emails"
-        " takes it; - reads standard input. Only --idempotency-key goes with it",
+        help="send many e-mails: a JSON list, or a JSON object per line, each as in POST"
+        " /emails; - reads standard input. The only other option is --idempotency-key",
     )
     for name in ("to", "cc", "bcc", "reply-to"):
         parser.add_argument(
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=duration,
         default="10m",
         metavar="DURATION",
-        help="of --wait (default: 10m); then print what is known, and exit with 1",
+        help="how long --wait waits (default: 10m); then the state is printed; exit with 1",
     )
 
 
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch:
         if any(value for name, value in vars(arguments).items() if name not in _ALSO_WITH_BATCH):
             raise SettingsError(
-                "--batch goes with --idempotency-key alone: the file says the rest of each e-mail"
+                "with --batch give no other option than --idempotency-key: the file has the rest"
             )
         return send_file(arguments.batch, arguments.idempotency_key)
     request = _request(arguments)

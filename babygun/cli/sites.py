@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="action")
     _action(actions, "show", "show one site")
     hold = _action(actions, "hold", "let its mail wait for a while; that uses up no try")
-    hold.add_argument("--reason", required=True, help="others read it where the mail waits")
+    hold.add_argument("--reason", required=True, help="shown beside the mail that waits")
     _add_for(hold)
     resume = _action(actions, "resume", "let a held site's mail go again")
     resume.add_argument(
@@ -34,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="over one connection",
     )
     limit.add_argument("--rate", help="messages in a time, e.g. 20/min: s, min or h")
-    limit.add_argument("--reason", default="", help="others read it where the mail waits")
+    limit.add_argument("--reason", default="", help="shown beside the mail that waits")
     _add_for(limit)
-    _action(actions, "unlimit", "end its limits of a while")
+    _action(actions, "unlimit", "end its temporary limits")
 
 
 def _action(actions: Any, name: str, help: str) -> argparse.ArgumentParser:
@@ -89,7 +89,7 @@ async def _call(remote: Remote, arguments: argparse.Namespace) -> Any:
 
 def _list(sites: Sequence[dict[str, Any]]) -> str:
     if not sites:
-        return "no site has mail, a hold or limits of a while"
+        return "no site has mail, a hold or temporary limits"
     columns = {
         "SITE": [site["site"] for site in sites],
         "WAITING": [str(site["waiting"]) for site in sites],

@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     remove.add_argument("--list", help="off this list alone (default: off all lists)")
     take_in = _action(actions, "import", "put the addresses of a file on lists: CSV or NDJSON")
     take_in.add_argument("file", help="- reads standard input")
-    take_in.add_argument("--list", help="for all rows, in place of what they say")
+    take_in.add_argument("--list", help="for all rows, instead of the list in the row")
     take_in.add_argument(
-        "--reason", choices=REASONS, help="for all rows, in place of what they say"
+        "--reason", choices=REASONS, help="for all rows, instead of the reason in the row"
     )
     take_in.add_argument(
         "--from-line", type=int, default=1, metavar="N", help="go on where an import ended"
@@ -60,7 +60,7 @@ def _action(actions: Any, name: str, help: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--client",
         metavar="ID",
-        help="another client's: needs the scope admin (default: one's own)",
+        help="another client's: needs the scope admin (default: your own)",
     )
     return parser
 

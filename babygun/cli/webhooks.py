@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_filter(create)
     create.add_argument("--secret", help="whsec_ and 24 to 64 bytes in base64 (default: random)")
     _action(actions, "show", "show one, and how its endpoint answers")
-    change = _action(actions, "change", "change what is given; the rest stays")
+    change = _action(actions, "change", "change the given fields; the others stay as they are")
     change.add_argument("--url")
     _add_filter(change)
     enabled = change.add_mutually_exclusive_group()
@@ -39,15 +39,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     enabled.add_argument(
         "--disable", dest="enabled", action="store_false", default=None, help="send no events"
     )
-    _action(actions, "delete", "delete one, and what waits for it")
-    _action(actions, "test", "send a test event, and print what came of it")
+    _action(actions, "delete", "delete one, and the events that wait for it")
+    _action(actions, "test", "send a test event, and print the result")
     secret = _action(actions, "secret", "make a new secret; the old one works for 24 hours more")
     secret.add_argument("--secret", help="whsec_ and 24 to 64 bytes in base64 (default: random)")
-    deliveries = _action(actions, "deliveries", "list what was sent, and what waits")
+    deliveries = _action(
+        actions, "deliveries", "list the events that were sent, and those that wait"
+    )
     deliveries.add_argument("--limit", type=int, default=20, help="at most so many (default: 20)")
     deliveries.add_argument("--state", choices=("waiting", "sent", "failed"))
     deliveries.add_argument("--cursor", help="go on where another list ended")
-    replay = _action(actions, "replay", "send events again that were sent, or have failed")
+    replay = _action(actions, "replay", "send events again: sent ones or failed ones")
     replay.add_argument(
         "--since", metavar="TIME", help="that happened then or later, e.g. 2030-01-31T08:00:00Z"
     )
@@ -197,7 +199,7 @@ async def _secret(remote: Remote, arguments: argparse.Namespace) -> int:
         return 0
     print(f"secret  {made['secret']}")
     if until := made["previous_until"]:
-        print(f"the secret before it signs, too, until {_time(until)} UTC")
+        print(f"the old secret also signs until {_time(until)} UTC")
     return 0
 
 

@@ -56,14 +56,16 @@ class EventData(
         int,
         Meta(description="The number of the entry in the e-mail's log; 0: the first, or none."),
     ]
-    email_id: Annotated[str, Meta(description="Left out if the event is of no e-mail.")] = ""
-    client_id: Annotated[str, Meta(description="Whose e-mail it is.")] = ""  # without serial
+    email_id: Annotated[str, Meta(description="Left out if the event is not about an e-mail.")] = ""
+    client_id: Annotated[str, Meta(description="The client that sent the e-mail.")] = (
+        ""  # without serial
+    )
     sender: Annotated[str, Meta(description="The envelope's sender.")] = ""
-    subject: Annotated[str, Meta(description="As the request gave it.")] = ""
-    tags: Annotated[tuple[str, ...], Meta(description="As the request gave them.")]
-    metadata: Annotated[dict[str, str], Meta(description="As the request gave it.")]
+    subject: Annotated[str, Meta(description="As in the request.")] = ""
+    tags: Annotated[tuple[str, ...], Meta(description="As in the request.")]
+    metadata: Annotated[dict[str, str], Meta(description="As in the request.")]
     recipients: Annotated[
-        tuple[EventRecipient, ...], Meta(description="Those whom the event concerns.")
+        tuple[EventRecipient, ...], Meta(description="The recipients that the event is about.")
     ]
     recipients_omitted: Annotated[
         int,
@@ -77,40 +79,40 @@ class EventData(
         ),
     ] = 0
     send_at: Annotated[
-        datetime | None, Meta(description="Of accepted: as the request gave it.")
+        datetime | None, Meta(description="Only in accepted: as in the request.")
     ] = None
     expires_at: Annotated[
-        datetime | None, Meta(description="Of accepted: as the request gave it.")
+        datetime | None, Meta(description="Only in accepted: as in the request.")
     ] = None
     late: Annotated[
         bool,
         Meta(
-            description="Of bounced: a bounce message said so, after a server had taken the"
-            " message."
+            description="Only in bounced: true if a bounce message came, after a server had taken"
+            " the message."
         ),
     ] = False
     held: Annotated[
         bool,
         Meta(
-            description="Of deferred: the server refused the session, and the site is held. No try"
-            " is used up."
+            description="Only in deferred: the server refused the session, and the site is held. No"
+            " try is used up."
         ),
     ] = False
     not_before: Annotated[
-        datetime | None, Meta(description="Of deferred: when the next try is due.")
+        datetime | None, Meta(description="Only in deferred: when the next try is due.")
     ] = None
     reason: Annotated[str | None, Meta(description="Why, in words.")] = None
     request_id: Annotated[
         str | None,
-        Meta(description="Of accepted, cancelled and retried: the call that asked for it."),
+        Meta(description="In accepted, cancelled and retried: the call that asked for it."),
     ] = None
     list_name: Annotated[
         str,
         Meta(
-            description="Of complained and unsubscribed: the list, or * for all mail of the client."
+            description="In complained and unsubscribed: the list, or * for all mail of the client."
         ),
     ] = ""
-    message: Annotated[str, Meta(description="Of test: a sentence.")] = ""
+    message: Annotated[str, Meta(description="Only in test: a sentence.")] = ""
 
 
 class EmailEvent(msgspec.Struct, frozen=True, gc=False):

@@ -93,9 +93,11 @@ EVENTS: Final[Mapping[EventName, Event]] = {
         "A worker has taken the job over from one that was silent for too long.",
         (*_TRY, "previous_worker_id", "reason"),
     ),
-    "cancelled": Event("client", "What was not being sent is stopped.", (*_CLIENT, "reason")),
+    "cancelled": Event(
+        "client", "All is stopped, except for tries under way.", (*_CLIENT, "reason")
+    ),
     "retried": Event("client", "Recipients that were not reached are tried again.", _CLIENT),
-    "due_now": Event("client", "What waited for its time waits no longer.", _CLIENT),
+    "due_now": Event("client", "Jobs that waited for their time wait no longer.", _CLIENT),
     "changed": Event(
         "client", "The time to send it, its tags or its metadata changed.", (*_CLIENT, "reason")
     ),

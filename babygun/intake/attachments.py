@@ -131,7 +131,7 @@ def _check_invitation(
         if given[index].alternative:
             broken.report(
                 f"attachments[{index}].alternative",
-                "An e-mail has one invitation, and another attachment is it already.",
+                "An e-mail can have one invitation only, and another attachment is one already.",
             )
     first = wanted[0]
     try:

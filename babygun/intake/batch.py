@@ -104,7 +104,7 @@ def _created_at(email_id: str) -> datetime:
 
 def _refused_before(index: int) -> InvalidEmail:
     detail = (
-        "It was refused when this Idempotency-Key was new, and is not now: "
+        "It was refused when this Idempotency-Key was first used, and is valid now: "
         "send it with another key."
     )
     return InvalidEmail([Violation(f"[{index}]", detail)])

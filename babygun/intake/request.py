@@ -128,7 +128,7 @@ class EmailRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
             Meta(
                 tz=True,
                 description="When to give up: RFC 3339 with an offset, later than now and than "
-                "`send_at`. No try begins after it; who was not reached by then is expired.",
+                "`send_at`. No try begins after it; a recipient not reached by then is expired.",
             ),
         ]
         | None

@@ -117,7 +117,7 @@ EVENTS = [
         "range not followed",
         "warning",
         "what error",
-        "etcd is away. What changed there is not known until it is back; `what` is read again.",
+        "etcd is away. Changes there are not known until it is back; `what` is read again.",
     ),
     Event(
         "range read again",
@@ -499,8 +499,8 @@ EVENTS = [
         "warm-up not counted",
         "warning",
         "source site error",
-        "etcd did not answer. What this worker had taken of a ceiling and not used is lost for "
-        "today.",
+        "etcd did not answer. Recipients that this worker had taken of a ceiling and not used are "
+        "lost for today.",
     ),
     Event(
         "warm-up skipped by operator",
@@ -619,7 +619,7 @@ EVENTS = [
         "TLS results not counted",
         "warning",
         "domain error",
-        "What a worker saw of TLS at a domain's mail hosts is not in etcd yet. It tries again.",
+        "A worker's counts of TLS at a domain's mail hosts are not in etcd yet. It tries again.",
     ),
     Event(
         "TLS report sent",
@@ -780,7 +780,7 @@ EVENTS = [
         "webhook disabled",
         "warning",
         "webhook_id client_id reason",
-        "It gets no more events. Those that waited have failed; they are kept for "
+        "It gets no more events. Its waiting events have failed. They are kept for "
         "`webhook_retention` and can be sent again.",
     ),
     Event(

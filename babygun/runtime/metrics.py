@@ -91,7 +91,7 @@ SUPPRESSIONS_WRITTEN = counters(
     ("reason",),
     ALL,
     "Addresses put on lists. `reason`: hard_bounce (by workers; imported ones by API processes), "
-    "complaint, unsubscribe or manual. What an API process finds there does not count again.",
+    "complaint, unsubscribe or manual. An address that is already there does not count again.",
 )
 
 # API
@@ -116,9 +116,9 @@ UNSUBSCRIBE_CALLS = counters(
     ("outcome",),
     API,
     "Calls of links to unsubscribe. `outcome`: shown (the page, which changes nothing), "
-    "unsubscribed, repeated (it was so already), refused (a body that no mail program sends), "
-    "no_link (forged or too old), limited (too many from one address) or failed (the recipient is "
-    "asked to try again later).",
+    "unsubscribed, or repeated (it was so already). Or refused (a body that no mail program "
+    "sends), no_link (forged or too old), limited (too many from one address). Or failed (the "
+    "recipient is asked to try again later).",
 )
 HTTP_REQUESTS = counters(
     "babygun_http_requests_total",
@@ -152,8 +152,8 @@ SITES_HELD = reading(
     "babygun_sites_held",
     ("site",),
     API,
-    "Held sites, whose mail waits: 1 or 0 for a relay and for a provider such as `mx:google`; how "
-    "many for `mx:default`, which is all other mail hosts together.",
+    "Held sites, whose mail waits. A relay and a provider such as `mx:google` have 1 or 0. All "
+    "other mail hosts together are `mx:default`: the number of them that are held.",
 )
 SITES_LIMITED = reading(
     "babygun_sites_limited",
@@ -199,7 +199,7 @@ ETCD_ROOM = reading(
     "babygun_etcd_room_bytes",
     (),
     API,
-    "What new e-mails may take in etcd. The reserve is not in it. At 0 they are refused.",
+    "Room for new e-mails in etcd. The reserve is not in it. At 0 new e-mails are refused.",
 )
 
 # Worker
@@ -381,18 +381,18 @@ RETURNED_OUTCOMES = counters(
     "babygun_returned_outcomes_total",
     ("kind", "outcome"),
     BOUNCED,
-    "What became of each recipient that they name. `kind`: bounce or complaint. `outcome`: applied "
-    "(written), already (written before, or not delivered), no_record (the e-mail is gone: the "
-    "event alone), unknown (no such client or recipient), unmatched (a complaint that names none "
-    "of our e-mails), too_early or away (the server is asked to come again).",
+    "The outcome for each recipient that they name. `kind`: bounce or complaint. `outcome`: "
+    "applied (written), already (written before, or not delivered), no_record (the e-mail is gone: "
+    "the event alone). Or unknown (no such client or recipient), unmatched (a complaint that names "
+    "none of our e-mails). Or too_early or away (the server is asked to come again).",
 )
 RETURNED_REFUSED = counters(
     "babygun_returned_refused_total",
     ("reason",),
     BOUNCED,
-    "What was refused. `reason`: address (none of ours), connections (too many), guesses (too many "
-    "wrong addresses in one session), size or slow (the message), etcd (away; the server comes "
-    "again) or error (a fault of Babygun; it comes again).",
+    "Refusals. `reason`: address (none of ours), connections (too many), guesses (too many wrong "
+    "addresses in one session), size or slow (the message). Or etcd (away) or error (a fault of "
+    "Babygun): the mail server then comes again.",
 )
 RETURNED_CONNECTIONS = reading(
     "babygun_returned_connections", (), BOUNCED, "Open connections of mail servers."

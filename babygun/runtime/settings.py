@@ -227,8 +227,8 @@ class Settings:
     token_rate: int = setting(
         NUMBER,
         "100",
-        "Tokens and sign-ins a second that one API process gives to a client. Of wrong secrets it "
-        "answers a tenth of that, by address and by client id. Beyond it the answer is 429.",
+        "Tokens and sign-ins a second that one API process gives to a client. For wrong secrets "
+        "the limit is a tenth of that, by address and by client id. Above it the answer is 429.",
         minimum=1,
     )
     require_domains: bool = setting(
@@ -276,8 +276,8 @@ class Settings:
     api_connections_per_address: int = setting(
         NUMBER,
         "2000",
-        "Those of them from one address. A balancer is one address, too: it should hold each "
-        "client to fewer.",
+        "Connections that one API process keeps from one address. A balancer is one address, too: "
+        "it should limit each client to fewer.",
         minimum=1,
     )
     idempotency_retention: float = setting(
@@ -298,8 +298,8 @@ class Settings:
     suppress_others: float = setting(
         DURATION,
         "0",
-        "How long no mail goes to an address after a complaint, after its owner has unsubscribed, "
-        "or once it was put on the list by hand. 0: for ever.",
+        "How long other addresses are suppressed: after a complaint, after the owner has "
+        "unsubscribed, or when added by hand. 0: for ever.",
     )
     max_suppressions: int = setting(
         NUMBER,
@@ -353,7 +353,7 @@ class Settings:
     tls_policies: dict[str, Any] = setting(
         OBJECT,
         "",
-        "By recipient domain, what its mail hosts must show in place of what the domain says: "
+        "By recipient domain, the policy for its mail hosts, instead of the domain's own policy: "
         "none, encrypted, dane, or a list of mail hosts (docs/delivery.md).",
     )
     sts_ca: str = setting(
@@ -419,7 +419,7 @@ class Settings:
         "sending domain: the reports are e-mails of that client.",
     )
     tls_report_organization: str = setting(
-        TEXT, "", "Who you are, in TLS reports. Empty: the sender's domain."
+        TEXT, "", "Your name in TLS reports. Empty: the sender's domain."
     )
     tls_report_contact: str = setting(
         TEXT, "", "The e-mail address for questions about TLS reports. Empty: the sender."

@@ -76,7 +76,7 @@ async def test_client_is_changed_and_shown(babygun: Command) -> None:
 async def test_client_gets_a_new_secret(babygun: Command) -> None:
     await babygun("client", "create", "shop", "--id", "shop")
     rotated = (await babygun("client", "rotate", "shop")).out.splitlines()
-    assert len(rotated[1].split()[1]) == 64 and rotated[2].startswith("the secret before works")
+    assert len(rotated[1].split()[1]) == 64 and rotated[2].startswith("the old secret works")
     assert "previous secret works until" in (await babygun("client", "show", "shop")).out
     leaked = await babygun("client", "rotate", "shop", "--grace", "0", "--end-tokens")
     assert leaked.out.splitlines()[2:] == ["all its tokens are ended"]

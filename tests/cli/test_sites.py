@@ -41,7 +41,7 @@ def line_of(out: str, site: str) -> str:
 
 async def test_sites_are_held_resumed_and_limited_for_a_while(with_api: Command) -> None:
     none = await with_api("sites")
-    assert (none.status, none.out) == (0, "no site has mail, a hold or limits of a while\n")
+    assert (none.status, none.out) == (0, "no site has mail, a hold or temporary limits\n")
     held = await with_api("sites", *HOLD)
     assert held.status == 0 and "held by operator" in held.out
     listed = (await with_api("sites")).out

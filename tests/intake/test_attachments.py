@@ -140,7 +140,7 @@ def test_second_attachment_that_is_to_be_the_invitation_is_refused() -> None:
     assert broken(attachments=[calendar, calendar]) == [
         (
             "attachments[1].alternative",
-            "An e-mail has one invitation, and another attachment is it already.",
+            "An e-mail can have one invitation only, and another attachment is one already.",
         )
     ]
 

@@ -110,7 +110,7 @@ async def show_client(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def change_client(request: web.Request) -> web.Response:
-    """What the request leaves out stays. All API processes keep to the change within a second.
+    """Fields that are left out stay as they are. All API processes follow a change in a second.
 
     A token allows no more than its client may: a scope that is taken away is gone from its tokens.
     One that is given needs a new token. The weight holds for e-mails that are accepted from now on.
@@ -175,9 +175,9 @@ async def rotate_client_secret(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def delete_client(request: web.Request) -> web.Response:
-    """Its tokens are refused within a second. Its webhooks and its suppressions go, too.
+    """Its tokens are refused within a second. Its webhooks and suppressions are deleted, too.
 
-    So do the sending domains that no other client holds. Its e-mails stay. A client can't
+    Sending domains that no other client holds are also deleted. Its e-mails stay. A client can't
     delete itself.
     """
     client_id = _id_of(request)

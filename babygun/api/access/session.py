@@ -93,8 +93,8 @@ async def sign_in(request: web.Request) -> web.Response:
     """For pages of this API's own origin: client id and secret for a token in a cookie.
 
     Without an Authorization header, the cookie is used. This call is refused unless
-    `Sec-Fetch-Site` or `Origin` says that it comes from the same origin. So is every other call
-    with the cookie that is not a GET.
+    `Sec-Fetch-Site` or `Origin` says that it comes from the same origin. The same holds for
+    every other call with the cookie that is not a GET.
     """
     check_same_origin(request)  # else another site could sign its visitor in with its own account
     wanted = await _body.read(request)

@@ -140,10 +140,10 @@ async def verify_domain(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, NO_SEALING_KEY, *WRITE_ERRORS),
 )
 async def rotate_keys(request: web.Request) -> web.Response:
-    """A new key signs once DNS has its record. Until then the one before does.
+    """A new key signs once DNS has its record. Until then the old one signs.
 
-    Leave the record of the one before in DNS until it is not among the selectors any more: mail
-    that it has signed may be under way for days.
+    Leave the old key's record in DNS until the key is no longer among the selectors. Mail that it
+    has signed may be under way for days.
     """
     body = await ROTATE.read(request) if request.can_read_body else None
     domain = await own_domain(request)
@@ -184,7 +184,7 @@ async def share_domain(request: web.Request) -> web.Response:
     summary="Delete a sending domain",
     scope="domains",
     parameters=[NAME],
-    answers=[Answer(204, "The domain is gone, and its keys.")],
+    answers=[Answer(204, "The domain and its keys are deleted.")],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def delete_domain(request: web.Request) -> web.Response:

@@ -131,9 +131,9 @@ async def send_emails(request: web.Request) -> web.Response:
 
     All are checked before the first is stored. If one breaks a rule none is accepted, or with
     `x-batch-validation: permissive` the others are. The answer comes after etcd has committed all
-    e-mails that get an id. The `Idempotency-Key` covers the whole batch: repeated, whatever became
-    of the first call, it gives the same ids, stores what is not stored yet, and sends nothing
-    twice.
+    e-mails that get an id. The `Idempotency-Key` covers the whole batch. A repeated call gives
+    the same ids, whatever became of the first one. It stores the e-mails that are not stored yet,
+    and sends nothing twice.
     """
     intake, access = request.app[INTAKE], access_of(request)
     client = access.client

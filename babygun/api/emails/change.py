@@ -68,7 +68,7 @@ PENDING = {
 async def cancel_email(request: web.Request) -> web.Response:
     """Stops every recipient that is not delivered yet.
 
-    What is being sent at this moment can't be stopped and goes on: `sending` names those queues.
+    A try under way can't be stopped and goes on: `sending` names those queues.
     """
     return await changed(request, cancel)
 
@@ -100,7 +100,7 @@ async def retry_email(request: web.Request) -> web.Response:
 @routes.call(
     "POST",
     "/emails/{id}/send-now",
-    summary="Send now what waits for its time",
+    summary="Send an e-mail now that waits for its time",
     scope="emails:send",
     parameters=[ID],
     answers=[

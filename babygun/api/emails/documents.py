@@ -78,8 +78,8 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     reply_class: Annotated[
         str | None,
         Meta(
-            description="How the reply was classified; docs/delivery.md explains the classes. Of a "
-            "suppressed recipient the reason: hard_bounce, complaint, unsubscribe or manual.",
+            description="How the reply was classified; docs/delivery.md explains the classes. For "
+            "a suppressed recipient, the reason: hard_bounce, complaint, unsubscribe or manual.",
             examples=["delivered"],
         ),
     ]
@@ -91,8 +91,8 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     late: Annotated[
         bool,
         Meta(
-            description="Of bounced: a server had taken the message, and a bounce message came back"
-            " later.",
+            description="true for a late bounce: a server took the message, and a bounce message"
+            " came back later.",
             examples=[False],
         ),
     ]
@@ -181,13 +181,12 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name
     ]
     many: Annotated[
         ManyRecipients | None,
-        Meta(description="Of an e-mail with 17 queues or more.", examples=[None]),
+        Meta(description="Only for an e-mail with 17 queues or more.", examples=[None]),
     ]
     revision: Annotated[
         int,
         Meta(
-            description="Of two states of an e-mail, the one with the higher number is the newer"
-            " one.",
+            description="The state of an e-mail with the higher number is the newer one.",
             examples=[4711],
         ),
     ]

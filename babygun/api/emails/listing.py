@@ -35,8 +35,8 @@ FILTERS = (
         "status",
         "query",
         Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})],
-        "Only e-mails in this state. Of the incomplete ones, some worker sends those in the"
-        " state sending at this moment, and none those in the state waiting.",
+        "Only e-mails in this state. An incomplete e-mail is in the state sending while a"
+        " worker sends it, otherwise in the state waiting.",
         "failed",
     ),
     Parameter("tag", "query", str, "Only e-mails with this tag.", "welcome", repeats=True),
@@ -124,9 +124,9 @@ routes = Routes("emails")
 async def list_emails(request: web.Request) -> web.Response:
     """The client's own; with the scope admin everybody's.
 
-    What is given must all fit; tag, recipient and subject may be given several times. A page reads
-    a bounded number of records whatever the filter. So a filtered page can be empty
-    though more pages follow: stop only when the cursor is null.
+    An e-mail must match all filters. The filters tag, recipient and subject may be given several
+    times. A page reads a bounded number of records whatever the filter. So a filtered page can be
+    empty though more pages follow: stop only when the cursor is null.
     """
     query = request.query
     limit, cursor = limit_of(query), query.get("cursor")

@@ -47,14 +47,14 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True, rename={"number": "try"
     replies: list[RecipientReplyDocument] = []
     not_before: Annotated[datetime | None, Meta(description="When the next try is due.")] = None
     late: Annotated[
-        bool, Meta(description="Of bounced: by a bounce message, after the delivery.")
+        bool, Meta(description="true: bounced by a bounce message, after the delivery.")
     ] = False
     tls: Annotated[
         TlsDocument | None, Meta(description="Null: the try had no connection, or this is no try.")
     ] = None
     reason: str | None = None
     previous_worker_id: Annotated[
-        str | None, Meta(description="Of reclaimed: the worker that died.")
+        str | None, Meta(description="For reclaimed: the worker that died.")
     ] = None
     client_id: str | None = None
     request_id: str | None = None

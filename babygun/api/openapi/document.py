@@ -57,13 +57,13 @@ Pages of the same origin sign in with `POST /session` instead: a cookie then sta
 Errors are problems (RFC 9457). Their `type` never changes, and their `field` names the part of \
 the request that is meant."""
 _TAGS = {
-    "tokens": "Who may call.",
+    "tokens": "Tokens, which calls need, and the sign-in of the page.",
     "clients": "The applications that may call.",
-    "emails": "Sending e-mails, and what became of them.",
+    "emails": "Sending e-mails, and their status.",
     "domains": "Domains that clients send from.",
-    "webhooks": "Endpoints of yours that get what happens to your e-mails.",
+    "webhooks": "Endpoints of yours that get the events of your e-mails.",
     "suppressions": "Addresses that a client's mail does not go to.",
-    "recipients": "What is kept of one recipient.",
+    "recipients": "Erase or export the data of one recipient.",
     "operations": "For operators and their tools.",
 }
 _SECURITY_SCHEMES = {

@@ -45,7 +45,7 @@ babygun_emails_accepted_total 4711.0
 async def show_metrics(request: web.Request) -> web.Response:
     """For Prometheus, as OpenMetrics to those who accept that.
 
-    What etcd knows is up to five seconds old, and absent while etcd does not answer. Where several
+    Data from etcd are up to five seconds old, and absent while etcd does not answer. If several
     processes share the port, each has its metrics at a port of its own. Without `metrics_token`,
     the API's usual port answers to callers on the same machine only.
     """

@@ -57,8 +57,8 @@ _TOO_OLD = 5.0  # s without an answer, after which the last reading is not shown
 async def show_overview(request: web.Request) -> web.Response:
     """Rates, depths of the queues, held sites, live processes, etcd's members.
 
-    What etcd knows is up to two seconds old. Where etcd does not answer, the call answers within a
-    second all the same, says so, and leaves out what only etcd knows.
+    Data from etcd are up to two seconds old. If etcd does not answer, the call still answers within
+    a second. It then says so, and leaves out the data from etcd.
     """
     live = await live_state(request.app)
     history = request.app[PROCESSES].rates.history(time.time())

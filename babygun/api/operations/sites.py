@@ -101,17 +101,17 @@ _CHANGED = [Answer(200, "The site as it is now.", SiteDocument)]
 @routes.call(
     "GET",
     "/sites",
-    summary="List the sites: what waits for each, and why",
+    summary="List the sites: which mail waits for each, and why",
     scope="workers:read",
-    answers=[Answer(200, "Those with mail, a hold or limits of their own.", SiteList)],
+    answers=[Answer(200, "The sites with mail, a hold or limits of their own.", SiteList)],
     errors=READ_ERRORS,
 )
 async def list_sites(request: web.Request) -> web.Response:
     """A site is a relay, or mail hosts that many domains share.
 
-    Those with the most mail come first. What waits is what workers said last, which may be some
-    seconds old. Each worker reports the 500 sites with the most mail. Where workers have more jobs
-    than they know by name, more wait than the numbers say.
+    Sites with the most mail come first. The numbers are the workers' last reports, which may be
+    some seconds old. Each worker reports the 500 sites with the most mail. If workers have more
+    jobs than they know by name, more mail waits than the numbers say.
     """
     await _read(request)
     names = site_names(request.app[SITES], request.app[ROUTING])
@@ -128,7 +128,7 @@ async def list_sites(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_site(request: web.Request) -> web.Response:
-    """Only what is known of it now: a mail host without mail, hold and limits is not found."""
+    """A mail host without mail, hold and limits is not found."""
     await _read(request)
     return json_answer(_found(request))
 
@@ -144,7 +144,7 @@ async def show_site(request: web.Request) -> web.Response:
     errors=WRITE_ERRORS,
 )
 async def hold_site(request: web.Request) -> web.Response:
-    """Its mail waits where it is and uses up no try. What is being sent goes on.
+    """Its mail waits where it is and uses up no try. Tries under way go on.
 
     It replaces another hold of the site. The site may have no mail yet.
     """
@@ -228,7 +228,7 @@ async def limit_site(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def unlimit_site(request: web.Request) -> web.Response:
-    """Those that an operator set, and those that the site's replies asked for."""
+    """Ends limits that an operator set, and limits that the site's replies asked for."""
     site = request.match_info["site"]
     with _refusals():
         ended = await steering.unlimit(request.app[STORE], site)

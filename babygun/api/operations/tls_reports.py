@@ -85,7 +85,7 @@ class WholeTlsReport(msgspec.Struct, frozen=True):
     errors=READ_ERRORS,
 )
 async def list_tls_reports(request: web.Request) -> web.Response:
-    """What was sent, or is to be sent, to the domains that ask for TLS reports."""
+    """The reports that were sent, or are to be sent, to domains that ask for them."""
     query = request.query
     limit, day, domain = limit_of(query), query.get("day", ""), query.get("domain", "")
     if day and not _is_day(day):

@@ -81,7 +81,7 @@ async def show_warm_up(request: web.Request) -> web.Response:
 async def skip_warm_up(request: web.Request) -> web.Response:
     """For a source that providers know already: it has no ceiling any more.
 
-    What waits for the next day goes then.
+    Mail that waits for the next day is then sent.
     """
     await _change(request, sources.skip)
     log.info("warm-up skipped by operator", source=request.match_info["source"])
@@ -100,7 +100,7 @@ async def skip_warm_up(request: web.Request) -> web.Response:
 async def restart_warm_up(request: web.Request) -> web.Response:
     """Today is its first day. For a source that was silent for a month or more, or lost its name.
 
-    What it has sent today counts.
+    Recipients that it has sent to today count.
     """
     await _change(request, sources.begin_again)
     log.info("warm-up restarted by operator", source=request.match_info["source"])

@@ -77,12 +77,12 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
     errors=WRITE_ERRORS,
 )
 async def erase_recipient_data(request: web.Request) -> web.Response:
-    """All that is kept of one mailbox, of all clients.
+    """Erases all data about one mailbox, of all clients.
 
-    An e-mail for nobody else is deleted; it is cancelled first if it is not final. Of an e-mail to
-    several, the others keep theirs: erased@erased.invalid stands where the address stood. One call
-    works for some seconds. Repeat it with its cursor until the cursor is null. If a call fails,
-    repeat it: nothing is erased twice. docs/privacy.md says what is not erased.
+    An e-mail for nobody else is deleted; it is cancelled first if it is not final. In an e-mail
+    to several recipients, only this address is replaced, by erased@erased.invalid. One call works
+    for some seconds. Repeat it with its cursor until the cursor is null. If a call fails, repeat
+    it: nothing is erased twice. docs/privacy.md says what is not erased.
     """
     query, call = request.query, call_of(request)
     mailbox, dry_run = address_of(request), query.get("dry_run") == "true"

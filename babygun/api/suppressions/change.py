@@ -98,8 +98,8 @@ def defaults_of(request: web.Request) -> Defaults:
 async def add_suppression(request: web.Request) -> web.Response:
     """A repeated call changes nothing.
 
-    What is on the list stays, unless it is a hard bounce, or the new one ends later. To make a
-    suppression end earlier, take it off first. A client may have as many as the setting
+    A suppression that is there stays, unless it is a hard bounce, or the new one ends later. To
+    make one end earlier, take it off first. A client may have as many as the setting
     max_suppressions says.
     """
     body, owner = await _body.read(request), owner_of(request)

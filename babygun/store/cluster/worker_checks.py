@@ -31,8 +31,8 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             continue
         who = f"worker {worker.id} on host {worker.hostname}"
         differences = [
-            f"{who} sends queue {_shown(name)} to another server than {routes.endpoint(name)},"
-            " as this process does"
+            f"{who} sends queue {_shown(name)} to another server; this process sends it to"
+            f" {routes.endpoint(name)}"
             for name in sorted(mine)
             if worker.queues.get(name, mine[name]) != mine[name]
         ]

@@ -94,5 +94,5 @@ async def test_api_warns_of_workers_that_send_elsewhere(start_api: StartApi, rig
         assert (
             len(warnings) == 1
             and worker.membership.worker_id in warnings[0]
-            and "sends queue main to another server than 127.0.0.1:1" in warnings[0]
+            and "another server; this process sends it to 127.0.0.1:1" in warnings[0]
         )

@@ -358,7 +358,7 @@ async def test_workers_of_two_routings_under_one_prefix_are_reported_once_each_w
                 [host] = {w.hostname for w in await list_workers(rig.store)}
                 assert warnings == [
                     f"worker {theirs.membership.worker_id} on host {host} sends queue main to"
-                    f" another server than {endpoint}, as this process does:"
+                    f" another server; this process sends it to {endpoint}:"
                     f" two clusters share the prefix {rig.settings.prefix},"
                     " or their settings differ"
                 ]

@@ -49,7 +49,7 @@ def test_process_that_sends_domains_elsewhere_or_not_at_all_is_a_warning() -> No
         ],
     )
     assert list(found) == ["port", "relay"]
-    assert "sends queue mx:* to another server than port 25 of each domain's" in found["port"]
+    assert "another server; this process sends it to port 25 of each domain's" in found["port"]
     assert "this process has queue mx:*, and worker relay on host host does not" in found["relay"]
 
 
