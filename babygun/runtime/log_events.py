@@ -55,7 +55,7 @@ EVENTS = [
         "error",
         "part",
         "This part has stood still for longer than `watchdog`. The process ends, and is started "
-        "again. What it waited for is on standard error: report it.",
+        "again. Standard error says where it stood: report that.",
     ),
     Event("certificate reloaded", "info", "", "The file has changed; the API uses the new one."),
     Event(

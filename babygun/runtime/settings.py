@@ -165,8 +165,8 @@ class Settings:
     watchdog: float = setting(
         DURATION,
         "1m",
-        "A process that stands still for so long says where, and ends. What started it then starts "
-        "another. 0: it goes on standing still.",
+        "A process that stands still for so long says where, and ends. The supervisor, systemd or "
+        "Docker then starts another. 0: it goes on standing still.",
         minimum=0,
     )
     # the API

@@ -36,7 +36,7 @@ async def test_batch_that_is_no_list_of_json_is_refused_before_anything_is_sent(
         (("-",), b"[1,", "standard input: not JSON"),
         (("-",), b"\xff", "UTF-8"),
         (("missing.json",), b"", "missing.json: No such file"),
-        (("-", "--to", "ann@example.org"), b"[]", "--idempotency-key alone"),
+        (("-", "--to", "ann@example.org"), b"[]", "no other option than --idempotency-key"),
     ):
         result = await babygun("send", "--batch", *words, stdin=stdin)
         assert result.status == 2 and said in result.error, result

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from babygun.cli.main import COMMANDS
 from babygun.runtime.settings import OTHER_VARIABLES, table
@@ -14,6 +16,10 @@ from tests.support.paths import ROOT
 WIDTH = 100  # columns of a line of prose
 WORDS = 25  # words of a sentence
 VARIABLE = re.compile(r"BABYGUN_[A-Z_]+[A-Z]")
+# Sentences that begin so hide their subject: readers have to go back to understand them.
+HIDDEN_SUBJECT = re.compile(
+    r"(?:Who(?:ever|se|m)?|What|Where|Of|Nor|Neither|Else|Those|So (?:is|are|does|has|have))\b"
+)
 
 DOCS = {
     path.relative_to(ROOT).as_posix(): path.read_text()
@@ -41,6 +47,22 @@ def prose(page: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
+def messages(path: Path) -> Iterator[str]:
+    """The texts of a module that are no docstrings; a value in them counts as a word."""
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    inner = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    inner |= {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+    for node in nodes:
+        parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+        if id(node) in inner or not isinstance(node, (ast.JoinedStr, ast.Constant)):
+            continue
+        text = "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "value" for part in parts
+        )
+        if not re.search(r"\\|</|\n", text):
+            yield text
+
+
 def anchors(page: str) -> set[str]:
     """The anchors that GitHub makes of a page's headings."""
     headings = [line.lstrip("#").strip() for _, line in prose(page) if line.startswith("#")]
@@ -62,6 +84,15 @@ def sentences(page: str) -> Iterator[str]:
     for paragraph in paragraphs:
         text = re.sub(r"`[^`]*`", "code", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", paragraph))
         yield from re.split(r"(?<=[.!?:;])\s+", text.replace("**", ""))
+
+
+def cells(page: str) -> Iterator[str]:
+    """The sentences in the tables of a page."""
+    for line in TEXTS[page].splitlines():
+        if line.startswith("|"):
+            text = re.sub(r"`[^`]*`", "code", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", line))
+            for cell in text.strip("|").split("|"):
+                yield from re.split(r"(?<=[.!?:;])\s+", cell.strip())
 
 
 def test_variables_of_scripts_and_compose_are_known_as_no_settings() -> None:
@@ -134,7 +165,31 @@ def test_sentences_of_the_pages_have_at_most_25_words() -> None:
     long = [
         (page, sentence.strip())
         for page in DOCS
-        for sentence in sentences(page)
+        for sentence in (*sentences(page), *cells(page))
+        if len(re.findall(r"[\w'’/.-]*\w", sentence)) > WORDS
+    ]
+    assert not long
+
+
+def test_sentences_of_the_pages_begin_with_their_subject() -> None:
+    """Questions aside."""
+    hidden = [
+        (page, sentence.strip())
+        for page in DOCS
+        for sentence in (*sentences(page), *cells(page))
+        if HIDDEN_SUBJECT.match(sentence) and not sentence.rstrip().endswith("?")
+    ]
+    assert not hidden, "put the subject first, or write 'if' for 'where'"
+
+
+def test_messages_of_commands_and_api_have_sentences_of_at_most_25_words() -> None:
+    """Patterns and HTML aside: they have a backslash or a tag."""
+    long = [
+        (path.relative_to(ROOT).as_posix(), sentence)
+        for room in ("cli", "api", "intake")
+        for path in (ROOT / "babygun" / room).rglob("*.py")
+        for text in messages(path)
+        for sentence in re.split(r"(?<=[.!?:;])\s+", text)
         if len(re.findall(r"[\w'’/.-]*\w", sentence)) > WORDS
     ]
     assert not long

@@ -92,7 +92,7 @@ routes = Routes("emails")
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_log(request: web.Request) -> web.Response:
-    """What happened to the e-mail, oldest first. ``event`` lists what can happen."""
+    """The entries of the e-mail's log, oldest first. ``event`` lists what can happen."""
     found = await reading.get_log(request.app[STORE], request.match_info["id"])
     if found is None or not may_see(request, found[0]):
         raise no_such_email()

@@ -40,7 +40,7 @@ class WorkerDocument(msgspec.Struct, frozen=True):
     delivered: Annotated[
         int,
         Meta(
-            description="Recipients since it started. So are deferred (by each try) and failed.",
+            description="Recipients since its start; so are failed and, by try, deferred.",
             examples=[48211],
         ),
     ]

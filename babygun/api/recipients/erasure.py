@@ -66,8 +66,8 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
             "suppressions",
             "query",
             Literal["hash", "delete"],
-            "What becomes of the lists that the address is on. hash: no mail goes there, and only a"
-            " hash of the address is kept. delete: mail may go there again.",
+            "hash: lists keep a hash of the address, and no mail goes there. delete: the address"
+            " is taken off all lists, and mail may go there again.",
             "hash",
             "hash",
         ),
