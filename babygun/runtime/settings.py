@@ -348,7 +348,7 @@ class Settings:
         LOCAL_RESOLVER,
         "",
         "A resolver on this machine that checks signatures (DNSSEC), such as Unbound. It is asked "
-        "for mail hosts in place of `resolvers`, and DANE is heeded. Empty: there is no DANE.",
+        "for mail hosts in place of `resolvers`, and DANE is used. Empty: there is no DANE.",
     )
     tls_policies: dict[str, Any] = setting(
         OBJECT,
