@@ -50,8 +50,9 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml up --build --detach --wait
 	@docker compose -f deploy/compose.yml run --rm check
 
-# Tests that start whole installations, or a browser. They take as long as all the others.
-SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e tests/hosts
+# Tests that start whole installations, a browser or a compiler. They take as long as all others.
+SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e tests/hosts \
+	tests/api/emails/test_examples.py
 TEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: install ## the tests of each room, on a real etcd (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)

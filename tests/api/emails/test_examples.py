@@ -88,6 +88,7 @@ async def _run(example: str, url: str, client: tuple[str, str], to: str) -> tupl
         to,
         env={
             **os.environ,
+            "CGO_ENABLED": "0",  # less to compile
             "BABYGUN_API_URL": url,
             "BABYGUN_CLIENT_ID": client[0],
             "BABYGUN_CLIENT_SECRET": client[1],
