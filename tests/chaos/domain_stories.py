@@ -84,6 +84,23 @@ def complained(book: Book) -> None:
     comes_back(book, found, "complaint")
 
 
+def stalled_result_counts_after_a_complaint(book: Book) -> None:
+    """The lease ran out after the message was sent, and the recipient has complained meanwhile."""
+    held_domain(book)
+    found = book.posted("m1", A)
+    book.claim(found, "two")
+    book.receive(found, "m1", A, relay="two", sender=path_of(found, A), **SIGNED)
+    comes_back(book, found, "complaint", reply="")
+    email = book.records[found]
+    complaint = late.complain(
+        email, email.recipients[0], Complaint(), now=book.now, suppression=None
+    )
+    book.change(complaint, before=email)
+    book.later(3)
+    book.lose(found, "two")
+    book.finish(found, DELIVER, "two")
+
+
 def sent_in_rounds(book: Book) -> None:
     """Each recipient gets a copy. The first round has one of two."""
     held_domain(book)
@@ -210,7 +227,13 @@ def report_of_one_worker_only(book: Book) -> None:
 
 
 Happens = Callable[[Book], None]
-CLEAN: list[Happens] = [signed_and_returned, complained, sent_in_rounds, reported_once]
+CLEAN: list[Happens] = [
+    signed_and_returned,
+    complained,
+    stalled_result_counts_after_a_complaint,
+    sent_in_rounds,
+    reported_once,
+]
 BROKEN: list[tuple[str, Happens]] = [
     ("held-is-signed", unsigned),
     ("held-is-signed", signature_that_does_not_fit),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from babygun.email.model import Email, LogEntry
+from msgspec.structs import replace
+
+from babygun.email.model import Email, LogEntry, Recipient
 from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.story import Ownership, Step, Story
 
@@ -78,10 +80,14 @@ def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
         claims.is_of(owner, entry)
         and then is not None
         and then.queues[queue].tries == now.queues[queue].tries
-        and [r for r in then.recipients if r.queue == queue]
-        == [r for r in now.recipients if r.queue == queue]
+        and _recipients(then, queue) == _recipients(now, queue)
         for owner, then in claims.lost.get(queue, ())
     )
+
+
+def _recipients(email: Email, queue: str) -> list[Recipient]:
+    """Those of a queue, but for their complaints: these come from elsewhere."""
+    return [replace(r, complained_at=None) for r in email.recipients if r.queue == queue]
 
 
 def _end_of_the_email(story: Story, step: Step, entry: LogEntry) -> Iterator[Violation]:
