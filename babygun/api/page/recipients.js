@@ -2,9 +2,8 @@
 import { h } from "./dom.js";
 import { count } from "./format.js";
 import { waiting } from "./held.js";
-import { address, badge, cell, table, when } from "./status.js";
+import { OPEN, address, badge, cell, table, when } from "./status.js";
 
-const OPEN = new Set(["pending", "deferred"]); // recipients that are not final
 const RECIPIENTS = 50; // shown before a person asks for more
 const FEW = 10; // recipients that need no filter and no order
 // The worst first.

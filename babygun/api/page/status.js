@@ -9,6 +9,9 @@ export const STATES = ["waiting", "sending", "complete", "failed", "cancelled"];
 export const stateOf = (email) =>
   email.status === "incomplete" ? (email.sending?.length ? "sending" : "waiting") : email.status;
 
+// Statuses of recipients that are not final.
+export const OPEN = new Set(["pending", "deferred"]);
+
 // Words of the API for recipients, tries and events, each by the state that it belongs to.
 const OF = {
   pending: "waiting",

@@ -1,7 +1,7 @@
 // An e-mail's life drawn to scale: for each queue, when it waited and when it was tried.
 import { h } from "./dom.js";
 import { clockTime, dayTime, duration, many, now } from "./format.js";
-import { replyWords } from "./status.js";
+import { OPEN, replyWords } from "./status.js";
 
 const LANES = 12;
 const STEPS = [
@@ -27,7 +27,10 @@ export function lanes(email, entries) {
     for (const lane of touched.filter(Boolean)) step(lane, entry, at);
   }
   const end = now();
-  for (const lane of queues.values()) finish(lane, email, end);
+  const open = new Set(
+    email.recipients.filter(({ status }) => OPEN.has(status)).map(({ queue }) => queue),
+  );
+  for (const lane of queues.values()) finish(lane, open, email, end);
   return [...queues.values()];
 }
 
@@ -64,7 +67,8 @@ function step(lane, entry, at) {
   else if (entry.event === "retried") Object.assign(lane, { at, due: null, over: false });
 }
 
-function finish(lane, email, end) {
+// `open`: the queues that have recipients to come.
+function finish(lane, open, email, end) {
   if (lane.claim)
     lane.parts.push({
       kind: "try",
@@ -73,7 +77,7 @@ function finish(lane, email, end) {
       state: "claimed",
       said: `Being sent for ${duration((end - lane.claim.at) / 1000)}`,
     });
-  else if (email.status === "incomplete" && !lane.over) {
+  else if (!lane.over && open.has(lane.queue)) {
     const due = lane.due ?? (email.not_before && Date.parse(email.not_before));
     lane.parts.push({
       kind: "wait",
