@@ -43,7 +43,9 @@ async def test_webhook_is_created_shown_changed_and_deleted(with_api: Command) -
     on = await with_api("webhooks", "change", id, "--enable", "--json")
     assert json.loads(on.out)["enabled"] is True
     secret = await with_api("webhooks", "secret", id)
-    assert secret.out.startswith("secret  whsec_") and "the old secret also signs until" in secret.out
+    assert (
+        secret.out.startswith("secret  whsec_") and "the old secret also signs until" in secret.out
+    )
     assert (await with_api("webhooks", "delete", id)).status == 0
     gone = await with_api("webhooks", "show", id)
     assert gone.status == 1 and "no webhook with this id" in gone.error
