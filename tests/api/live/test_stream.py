@@ -192,6 +192,7 @@ async def test_overview_comes_again_and_again_to_those_who_may_see_it(
                 "apis",
                 "etcd",
                 "problem",
+                "domain_alarms",
             }
             assert {event for event, _ in heard.told()} == {"overview"}
     async with listening(api) as mine:
