@@ -19,6 +19,7 @@ import msgspec
 
 from babygun.email.model import Content, Email, Job, LogEntry, Part, as_json
 from babygun.email.suppression import Suppression
+from babygun.etcd import KeyValue
 from babygun.runtime.logs import get_logger
 from babygun.store.records import IdempotencyRecord, Owner
 from babygun.store.webhooks.records import Notice
@@ -145,6 +146,15 @@ def edit_first_chunk(chunk: bytes, edit: Callable[[dict[str, Any]], dict[str, An
 _HEADER_FIELDS = ("sender", "subject", "to", "cc", "bcc", "reply_to", "headers")
 
 _pack = msgspec.msgpack.Encoder().encode
+
+
+def state_of(kv: KeyValue, kind: type[T]) -> T | None:
+    """The state that a key holds. None: it can't be read, which is logged."""
+    try:
+        return decode_state(kv.value, kind)
+    except ValueError as error:
+        log_unreadable(kv.key, error)
+        return None
 
 
 def log_unreadable(key: bytes, error: ValueError) -> None:

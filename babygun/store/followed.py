@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Generic, NoReturn, Protocol, TypeVar
 
@@ -20,6 +21,18 @@ class Kept(Protocol):
 
 
 K = TypeVar("K", bound=Kept)
+T = TypeVar("T")
+
+
+async def read_states(
+    store: Store, prefix: bytes, decode: Callable[[KeyValue], T | None]
+) -> list[T]:
+    """The states under a prefix as they are now, sorted by key. Raises EtcdError.
+
+    ``decode``: as of :class:`Followed`.
+    """
+    found = await store.client.range(prefix, range_end(prefix))
+    return [state for kv in found.kvs if (state := decode(kv))]
 
 
 class Followed(Generic[K]):
@@ -28,6 +41,7 @@ class Followed(Generic[K]):
     ``by_name``: what is known now; the last known state stays while etcd is away. ``decode``: makes
     a state of a key and its value; None where that can't be read. ``name_of``: the name in a key.
     ``changed`` is called with the name of each state that has begun, changed or ended.
+    ``complete``: all were read once.
     """
 
     def __init__(
@@ -38,11 +52,12 @@ class Followed(Generic[K]):
         what: str,
         name_of: Callable[[bytes], str],
         decode: Callable[[KeyValue], K | None],
-        changed: Callable[[str], None],
+        changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store, self._prefix, self._what = store, prefix, what
         self._name_of, self._decode, self._changed = name_of, decode, changed
         self.by_name: dict[str, K] = {}
+        self.complete = asyncio.Event()
 
     async def run(self) -> NoReturn:
         """Follows them until cancelled."""
@@ -79,6 +94,7 @@ class Followed(Generic[K]):
             self._forget(name, found.revision)
         for kept in now.values():
             self.learn(kept)
+        self.complete.set()
         return found.revision
 
     def learn(self, kept: K) -> None:

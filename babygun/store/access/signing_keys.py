@@ -17,7 +17,6 @@ from babygun.etcd import KeyValue, Txn, all_created_before, delete, modified_at,
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import SigningKey
 from babygun.store.store import Store
@@ -90,13 +89,7 @@ async def note_token_ttl(store: Store, key: SigningKey) -> None:
 
 
 def _decoded(kvs: Iterable[KeyValue]) -> list[SigningKey]:
-    keys = []
-    for kv in kvs:
-        try:
-            keys.append(codec.decode_state(kv.value, SigningKey))
-        except ValueError as error:  # somebody wrote it by hand
-            log_unreadable(kv.key, error)
-    return keys
+    return [key for kv in kvs if (key := codec.state_of(kv, SigningKey))]
 
 
 async def delete_signing_key(store: Store, key: SigningKey) -> None:

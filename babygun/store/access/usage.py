@@ -9,7 +9,6 @@ from babygun.errors import LeaseNotFound
 from babygun.etcd import KeyValue, Txn, absent, get, modified_at, put
 from babygun.store import codec
 from babygun.store.access.allowance import usage_now
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import ClientUsage
 from babygun.store.store import Store
@@ -59,8 +58,4 @@ async def change_usage(
 
 
 def _decoded(found: KeyValue | None) -> ClientUsage | None:
-    try:
-        return codec.decode_state(found.value, ClientUsage) if found else None
-    except ValueError as error:  # somebody wrote it by hand
-        log_unreadable(found.key if found else b"", error)
-        return None
+    return codec.state_of(found, ClientUsage) if found else None

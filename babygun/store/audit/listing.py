@@ -12,7 +12,6 @@ from babygun.etcd import KeyValue
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.audit.entries import AuditEntry, Outcome
-from babygun.store.codec import log_unreadable
 from babygun.store.newest_first import AtOneRevision, id_floor, newest_end, newest_first
 from babygun.store.store import Store
 
@@ -57,7 +56,7 @@ async def list_entries(
             if len(found) == limit or scanned == _SCANNED:
                 return AuditPage(found, last)
             scanned, last = scanned + 1, store.keys.last_part(kv.key)
-            entry = _decoded(kv)
+            entry = codec.state_of(kv, AuditEntry)
             if entry is not None and wanted.fits(entry):
                 found.append(entry)
     return AuditPage(found, None)
@@ -79,14 +78,6 @@ async def _newest(
         reads.range, prefix, chunk, end=end, end_ms=end_ms, least_ms=least
     ):
         yield kvs
-
-
-def _decoded(kv: KeyValue) -> AuditEntry | None:
-    try:
-        return codec.decode_state(kv.value, AuditEntry)
-    except ValueError as error:  # somebody wrote this key by hand
-        log_unreadable(kv.key, error)
-        return None
 
 
 def _ms(at: datetime) -> int:

@@ -22,7 +22,6 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
 from babygun.store.audit.entries import new_entry
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
@@ -63,12 +62,9 @@ async def note_run(store: Store, role: str, process_id: str) -> None:
     key, now = store.keys.audit_run(role), utc_now()
     run = Run(process_id, now, shown(store.settings))
     found = await store.client.get(key)
-    if found is not None:
-        try:
-            if codec.decode_state(found.value, Run).settings == run.settings:
-                return
-        except ValueError as error:  # somebody wrote this key by hand
-            log_unreadable(key, error)
+    before = codec.state_of(found, Run) if found else None
+    if before is not None and before.settings == run.settings:
+        return
     same = absent(key) if found is None else modified_at(key, found.mod_revision)
     await store.client.txn(Txn([same], [put(key, codec.encode_state(run))]))
 
@@ -77,12 +73,8 @@ async def audit_runs(store: Store) -> None:
     """Makes audit entries of the settings that processes have noted. Raises EtcdError."""
     prefix = store.keys.audit_runs
     for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
-        try:
-            run = codec.decode_state(kv.value, Run)
-        except ValueError as error:  # somebody wrote this key by hand
-            log_unreadable(kv.key, error)
-            continue
-        if run.audited:
+        run = codec.state_of(kv, Run)
+        if run is None or run.audited:
             continue
         role = store.keys.last_part(kv.key)
         entry = new_entry(

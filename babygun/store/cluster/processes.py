@@ -15,7 +15,6 @@ from babygun.etcd import KeyValue, WatchBatch, follow
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.cluster.rates import STEP, Rates
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Process, Worker
 from babygun.store.store import Store
@@ -71,7 +70,7 @@ class Processes:
             for process_id in set(present) - {last_part(kv.key) for kv in found.kvs}:
                 self._left(present, process_id)
             for kv in found.kvs:
-                if (process := _decoded(kv, kind)) is not None:
+                if (process := codec.state_of(kv, kind)) is not None:
                     known = present.get(last_part(kv.key))
                     if known is None or known.process != process:
                         age = (utc_now() - process.last_checkin).total_seconds()
@@ -82,7 +81,7 @@ class Processes:
             for event in batch.events:
                 if event.type == "delete":
                     self._left(present, last_part(event.kv.key))
-                elif (process := _decoded(event.kv, kind)) is not None:
+                elif (process := codec.state_of(event.kv, kind)) is not None:
                     self._checked_in(present, event.kv, process, 0.0)
 
         await follow(client, prefix, end, what=what, read=read, changed=changed)
@@ -98,15 +97,6 @@ class Processes:
     def _left(self, present: dict[str, LastCheckIn[P]], process_id: str) -> None:
         if last := present.pop(process_id, None):
             self.rates.leave(_source(last.process))
-
-
-def _decoded(kv: KeyValue, kind: type[P]) -> P | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return codec.decode_state(kv.value, kind)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
 
 
 def _source(process: Process) -> tuple[object, ...]:

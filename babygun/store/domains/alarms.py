@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from babygun.email.domain_alarms import KEPT, REPEATED, Cause, DomainAlarm
 from babygun.email.reasons import quoted_to_others
 from babygun.etcd import KeyValue, Txn, absent, modified_at, present, put
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
-from babygun.store.followed import Followed
-from babygun.store.keys import range_end
+from babygun.store.followed import Followed, read_states
 from babygun.store.store import Store
 
 _TEXT_BYTES = 512
@@ -32,7 +31,7 @@ async def raise_alarm(
     """
     key, now = store.keys.domain_alarm(domain, cause), await store.clock.now()
     found = await store.client.get(key)
-    before = _decoded(found) if found else None
+    before = codec.state_of(found, DomainAlarm) if found else None
     if before is not None and now < before.at + REPEATED:
         return None
     alarm = DomainAlarm(
@@ -58,18 +57,22 @@ async def raise_alarm(
 
 async def list_alarms(store: Store, domain: str) -> list[DomainAlarm]:
     """Those of one domain, by cause. Raises EtcdError."""
-    prefix = store.keys.domain_alarms_of(domain)
-    found = await store.client.range(prefix, range_end(prefix))
-    return [alarm for kv in found.kvs if (alarm := _decoded(kv))]
+    kept = await read_states(store, store.keys.domain_alarms_of(domain), _decoded)
+    return [one.alarm for one in kept]
 
 
-class KnownAlarm(DomainAlarm, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class KeptAlarm(NamedTuple):
     """An alarm as it was read. ``revision``: the key's mod revision."""
 
-    revision: int = 0
+    alarm: DomainAlarm
+    revision: int
+
+    @property
+    def name(self) -> str:
+        return self.alarm.name
 
 
-class KnownAlarms(Followed[KnownAlarm]):
+class KnownAlarms(Followed[KeptAlarm]):
     """The alarms of all domains, followed. Run :meth:`run` as a task."""
 
     def __init__(self, store: Store) -> None:
@@ -78,31 +81,18 @@ class KnownAlarms(Followed[KnownAlarm]):
             store.keys.domain_alarms,
             what="domain alarms",
             name_of=store.keys.domain_alarm_name,
-            decode=_known,
-            changed=lambda name: None,
+            decode=_decoded,
         )
 
     def all(self) -> Sequence[DomainAlarm]:
         """By domain and cause."""
-        return [self.by_name[name] for name in sorted(self.by_name)]
+        return [self.by_name[name].alarm for name in sorted(self.by_name)]
 
     def of(self, domain: str) -> Sequence[DomainAlarm]:
         """Those of one domain, by cause."""
         return [alarm for alarm in self.all() if alarm.domain == domain]
 
 
-def _decoded(kv: KeyValue) -> DomainAlarm | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return codec.decode_state(kv.value, DomainAlarm)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
-
-
-def _known(kv: KeyValue) -> KnownAlarm | None:
-    alarm = _decoded(kv)
-    if alarm is None:
-        return None
-    fields = {name: getattr(alarm, name) for name in alarm.__struct_fields__}
-    return KnownAlarm(**fields, revision=kv.mod_revision)
+def _decoded(kv: KeyValue) -> KeptAlarm | None:
+    alarm = codec.state_of(kv, DomainAlarm)
+    return KeptAlarm(alarm, kv.mod_revision) if alarm else None

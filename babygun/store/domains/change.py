@@ -22,7 +22,6 @@ from babygun.email.sending_domains import (
 from babygun.errors import Conflict, NotFound, OutcomeUnknown
 from babygun.etcd import (
     Compare,
-    KeyValue,
     Op,
     Txn,
     all_created_before,
@@ -34,7 +33,6 @@ from babygun.etcd import (
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.access.clients import is_there
-from babygun.store.codec import log_unreadable
 from babygun.store.domains.dkim_keys import new_selectors
 from babygun.store.keys import range_end
 from babygun.store.store import Store
@@ -182,23 +180,15 @@ class _All(NamedTuple):
 
 async def _read(store: Store, name: str) -> _Read | None:
     found = await store.client.get(store.keys.domain(name))
-    domain = _decoded(found) if found else None
+    domain = codec.state_of(found, SendingDomain) if found else None
     return _Read(domain, found.mod_revision) if found and domain else None
 
 
 async def _read_all(store: Store) -> _All:
     start, end = store.keys.domains, range_end(store.keys.domains)
     found = await store.client.range(start, end)
-    domains = [domain for kv in found.kvs if (domain := _decoded(kv))]
+    domains = [domain for kv in found.kvs if (domain := codec.state_of(kv, SendingDomain))]
     return _All(domains, all_created_before(start, end, found.revision + 1))
-
-
-def _decoded(kv: KeyValue) -> SendingDomain | None:
-    try:
-        return codec.decode_state(kv.value, SendingDomain)
-    except ValueError as error:  # somebody wrote it by hand
-        log_unreadable(kv.key, error)
-        return None
 
 
 async def _change(

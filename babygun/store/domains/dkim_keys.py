@@ -81,12 +81,8 @@ async def closed_keys(store: Store) -> list[str]:
     """
     prefix, found = store.keys.dkim_keys, []
     for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
-        try:
-            sealed_by = codec.decode_state(kv.value, SealedKey).key_id
-        except ValueError as error:
-            log_unreadable(kv.key, error)
-            continue
-        if store.sealer is None or not store.sealer.has(sealed_by):
+        key = codec.state_of(kv, SealedKey)
+        if key and (store.sealer is None or not store.sealer.has(key.key_id)):
             found.append(kv.key[len(prefix) :].decode(errors="replace"))
     return found
 

@@ -23,7 +23,6 @@ from babygun.email.suppression import Suppression
 from babygun.errors import LeaseNotFound, NotFound, SettingsError
 from babygun.etcd import absent, created_at, get, put
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import Client
 from babygun.store.store import Store
@@ -102,13 +101,9 @@ async def _owner(store: Store, hashed: str) -> _Owner | None:
     """The client of a return path. There are few clients, and few such messages."""
     prefix = store.keys.clients
     for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
-        try:
-            identity = codec.decode_state(kv.value, Client).identity
-        except ValueError as error:
-            log_unreadable(kv.key, error)
-            continue
-        if hash_of_client(identity) == hashed:
-            return _Owner(identity, kv.key, kv.create_revision)
+        client = codec.state_of(kv, Client)
+        if client and hash_of_client(client.identity) == hashed:
+            return _Owner(client.identity, kv.key, kv.create_revision)
     return None
 
 

@@ -24,9 +24,7 @@ from babygun.etcd import (
 )
 from babygun.etcd.txn import KeyValue
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
-from babygun.store.followed import Followed
-from babygun.store.keys import range_end
+from babygun.store.followed import Followed, read_states
 from babygun.store.records import Hold
 from babygun.store.sites.states import put_until, quoted, said_by_operator
 from babygun.store.store import Store
@@ -169,16 +167,9 @@ class Holds(Followed[Held]):
 
 async def list_holds(store: Store) -> list[Hold]:
     """The holds, sorted by name. Raises EtcdError."""
-    prefix = store.keys.holds
-    found = await store.client.range(prefix, range_end(prefix))
-    return [held.hold for kv in found.kvs if (held := _decoded(kv))]
+    return [held.hold for held in await read_states(store, store.keys.holds, _decoded)]
 
 
 def _decoded(kv: KeyValue) -> Held | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        hold = codec.decode_state(kv.value, Hold)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
-    return Held(hold, kv.create_revision, kv.mod_revision)
+    hold = codec.state_of(kv, Hold)
+    return Held(hold, kv.create_revision, kv.mod_revision) if hold else None

@@ -21,9 +21,7 @@ from babygun.etcd import (
 from babygun.etcd.txn import KeyValue
 from babygun.routing.providers import Limits
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
-from babygun.store.followed import Followed
-from babygun.store.keys import range_end
+from babygun.store.followed import Followed, read_states
 from babygun.store.records import Lowered, SomeLimits
 from babygun.store.sites.states import put_until, quoted, said_by_operator
 from babygun.store.store import Store
@@ -111,15 +109,9 @@ class SharedLimits(Followed[KeptLimits]):
 
 async def list_limits(store: Store) -> list[Lowered]:
     """All limits of a while, sorted by site. Raises EtcdError."""
-    prefix = store.keys.limits
-    found = await store.client.range(prefix, range_end(prefix))
-    return [kept.lowered for kv in found.kvs if (kept := _decoded(kv))]
+    return [kept.lowered for kept in await read_states(store, store.keys.limits, _decoded)]
 
 
 def _decoded(kv: KeyValue) -> KeptLimits | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return KeptLimits(codec.decode_state(kv.value, Lowered), kv.mod_revision)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
+    lowered = codec.state_of(kv, Lowered)
+    return KeptLimits(lowered, kv.mod_revision) if lowered else None

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import SiteReport, WorkerReport
 from babygun.store.store import Store
@@ -48,13 +47,8 @@ async def asked_elsewhere(store: Store, site: str, worker_id: str) -> Counter[st
 async def _read(store: Store) -> dict[bytes, WorkerReport]:
     """By key."""
     prefix = store.keys.reports
-    reports: dict[bytes, WorkerReport] = {}
-    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
-        try:
-            reports[kv.key] = codec.decode_state(kv.value, WorkerReport)
-        except ValueError as error:
-            log_unreadable(kv.key, error)
-    return reports
+    found = await store.client.range(prefix, range_end(prefix))
+    return {kv.key: report for kv in found.kvs if (report := codec.state_of(kv, WorkerReport))}
 
 
 def _together(one: SiteReport, other: SiteReport) -> SiteReport:

@@ -7,7 +7,6 @@ has none.
 
 from __future__ import annotations
 
-import asyncio
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ import msgspec
 from babygun.etcd import KeyValue, Txn, absent, delete, modified_at, put
 from babygun.routing.sts import StsPolicy
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.followed import Followed
 from babygun.store.store import Store
 
@@ -48,7 +46,7 @@ class KeptPolicy(NamedTuple):
 
 
 class KnownPolicies(Followed[KeptPolicy]):
-    """All of them, by domain. Run :meth:`run` as a task. ``complete``: all were read once."""
+    """All of them, by domain. Run :meth:`run` as a task."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(
@@ -57,14 +55,7 @@ class KnownPolicies(Followed[KeptPolicy]):
             what="TLS policies",
             name_of=store.keys.last_part,
             decode=_decoded,
-            changed=lambda _: None,
         )
-        self.complete = asyncio.Event()
-
-    async def read(self) -> int:
-        revision = await super().read()
-        self.complete.set()
-        return revision
 
 
 async def write(store: Store, policy: StoredPolicy, before: KeptPolicy | None) -> KeptPolicy | None:
@@ -90,9 +81,5 @@ def ends(policy: StsPolicy, fetched_at: datetime, *, least: float) -> datetime:
 
 
 def _decoded(kv: KeyValue) -> KeptPolicy | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return KeptPolicy(codec.decode_state(kv.value, StoredPolicy), kv.mod_revision)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
+    policy = codec.state_of(kv, StoredPolicy)
+    return KeptPolicy(policy, kv.mod_revision) if policy else None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from itertools import groupby
 from typing import NamedTuple
 
-from babygun.etcd import KeyValue, Txn, delete_range, put
+from babygun.etcd import Txn, delete_range, put
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
@@ -55,7 +55,8 @@ async def counted_days(store: Store, before: str) -> AsyncIterator[CountedDay]:
             except ValueError as error:
                 log_unreadable(prefix, error)
                 continue
-            yield CountedDay(day, domain, tuple(filter(None, map(_decoded, group))))
+            counts = (codec.state_of(kv, DomainCount) for kv in group)
+            yield CountedDay(day, domain, tuple(filter(None, counts)))
         if not found.more:
             return
         start = kvs[-1].key + b"\0"
@@ -65,11 +66,3 @@ async def drop_counts(store: Store, day: str, domain: str) -> None:
     """Nobody wants to know. Raises EtcdError."""
     prefix = store.keys.domain_tls_counts(day, domain)
     await store.client.txn(Txn([], [delete_range(prefix, range_end(prefix))]))
-
-
-def _decoded(kv: KeyValue) -> DomainCount | None:
-    try:
-        return codec.decode_state(kv.value, DomainCount)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None

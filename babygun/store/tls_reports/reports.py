@@ -118,12 +118,8 @@ def _comes_after(name: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def _decoded(kvs: Iterable[KeyValue]) -> list[KeptReport]:
-    found = []
-    for kv in kvs:
-        try:
-            report = codec.decode_state(kv.value, TlsReport)
-        except ValueError as error:
-            log_unreadable(kv.key, error)
-        else:
-            found.append(KeptReport(report, kv.mod_revision, kv.lease))
-    return found
+    return [
+        KeptReport(report, kv.mod_revision, kv.lease)
+        for kv in kvs
+        if (report := codec.state_of(kv, TlsReport))
+    ]

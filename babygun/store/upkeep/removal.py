@@ -21,7 +21,6 @@ from babygun.etcd import KeyValue, Op, Txn, delete, delete_range, modified_at, p
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys, range_end
 from babygun.store.records import Removal
 from babygun.store.store import Store
@@ -85,12 +84,8 @@ async def go_on(store: Store) -> None:
 
 async def _go_on(store: Store, key: bytes, pages: int) -> None:
     found = await store.client.get(key)
-    if found is None:
-        return
-    try:
-        removal = codec.decode_state(found.value, Removal)
-    except ValueError as error:  # somebody wrote this key by hand
-        log_unreadable(key, error)
+    removal = codec.state_of(found, Removal) if found else None
+    if removal is None:
         return
     done = await _give_up_domains(store, removal.client_id) if removal.client_id else True
     for prefix in _prefixes(store.keys, removal):
@@ -134,12 +129,8 @@ async def _give_up_domains(store: Store, client_id: str) -> bool:
     """
     prefix, done = store.keys.domains, True
     for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
-        try:
-            domain = codec.decode_state(kv.value, SendingDomain)
-        except ValueError as error:  # somebody wrote this key by hand
-            log_unreadable(kv.key, error)
-            continue
-        if client_id in domain.clients:
+        domain = codec.state_of(kv, SendingDomain)
+        if domain and client_id in domain.clients:
             txn = _given_up(store.keys, kv, domain, client_id)
             try:
                 done &= (await store.client.txn(txn)).succeeded

@@ -19,7 +19,6 @@ from babygun.etcd import KeyValue, Txn, absent, get, modified_at, put
 from babygun.etcd.txn import Compare
 from babygun.routing.warm_up import share
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.store import WARM_UPS_KEPT, Store
 from babygun.store.warm_ups.sources import KeptSource
@@ -162,9 +161,5 @@ async def _revision(store: Store, key: bytes) -> int:
 
 
 def _decoded(kv: KeyValue) -> KeptCounts | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return KeptCounts(codec.decode_state(kv.value, Counts), kv.mod_revision)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
+    counts = codec.state_of(kv, Counts)
+    return KeptCounts(counts, kv.mod_revision) if counts else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import date, datetime
 from typing import NamedTuple
@@ -11,9 +10,7 @@ import msgspec
 
 from babygun.etcd import KeyValue, Txn, absent, get, put
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
-from babygun.store.followed import Followed
-from babygun.store.keys import range_end
+from babygun.store.followed import Followed, read_states
 from babygun.store.store import Store
 
 
@@ -43,7 +40,7 @@ class KeptSource(NamedTuple):
 
 
 class KnownSources(Followed[KeptSource]):
-    """All of them, by name. Run :meth:`run` as a task. ``complete``: all were read once."""
+    """All of them, by name. Run :meth:`run` as a task."""
 
     def __init__(self, store: Store, changed: Callable[[str], None] = lambda _: None) -> None:
         super().__init__(
@@ -54,12 +51,6 @@ class KnownSources(Followed[KeptSource]):
             decode=_decoded,
             changed=changed,
         )
-        self.complete = asyncio.Event()
-
-    async def read(self) -> int:
-        revision = await super().read()
-        self.complete.set()
-        return revision
 
 
 async def begin(store: Store, name: str, now: datetime) -> KeptSource:
@@ -104,15 +95,9 @@ async def read_source(store: Store, name: str) -> Source | None:
 
 async def list_sources(store: Store) -> list[Source]:
     """All of them, by name. Raises EtcdError."""
-    prefix = store.keys.warm_up_sources
-    found = await store.client.range(prefix, range_end(prefix))
-    return [kept.source for kv in found.kvs if (kept := _decoded(kv))]
+    return [kept.source for kept in await read_states(store, store.keys.warm_up_sources, _decoded)]
 
 
 def _decoded(kv: KeyValue) -> KeptSource | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
-    try:
-        return KeptSource(codec.decode_state(kv.value, Source), kv.mod_revision)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return None
+    source = codec.state_of(kv, Source)
+    return KeptSource(source, kv.mod_revision) if source else None

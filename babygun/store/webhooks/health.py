@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from babygun.etcd import count_range, get
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 from babygun.store.webhooks.records import WebhookHealth
@@ -54,10 +53,7 @@ async def _read(store: Store, webhook_ids: Sequence[str]) -> dict[str, WebhookSt
     for place, webhook_id in enumerate(webhook_ids):
         health = WebhookHealth()
         for kv in result.kvs(3 * place):
-            try:
-                health = codec.decode_state(kv.value, WebhookHealth)
-            except ValueError as error:  # somebody wrote it by hand
-                log_unreadable(kv.key, error)
+            health = codec.state_of(kv, WebhookHealth) or health
         waiting = result.count(3 * place + 1) + result.count(3 * place + 2)
         states[webhook_id] = WebhookState(health, waiting)
     return states

@@ -11,7 +11,6 @@ from typing import NamedTuple, NoReturn
 
 from babygun.etcd import Compare, EtcdClient, KeyValue, WatchBatch, absent, follow, modified_at
 from babygun.store import codec
-from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys, range_end
 from babygun.store.webhooks.records import ClientWebhooks, Webhook
 
@@ -109,8 +108,4 @@ def known_of(kv: KeyValue | None) -> Known:
     """What was read of a client's key; None: there is none."""
     if kv is None:
         return _NONE
-    try:
-        return Known(codec.decode_state(kv.value, ClientWebhooks), kv.mod_revision)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return Known(None, kv.mod_revision)
+    return Known(codec.state_of(kv, ClientWebhooks), kv.mod_revision)

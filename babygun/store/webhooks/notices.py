@@ -101,18 +101,9 @@ async def take(store: Store, webhook_id: str, *, worker_id: str, lease_id: int) 
         return None
     return Taken(
         owners[0].create_revision,
-        _decoded(secrets[0], WebhookSecret, _UNREADABLE),
-        _decoded(healths[0], WebhookHealth, WebhookHealth()) if healths else WebhookHealth(),
+        codec.state_of(secrets[0], WebhookSecret) or _UNREADABLE,
+        (codec.state_of(healths[0], WebhookHealth) if healths else None) or WebhookHealth(),
     )
-
-
-def _decoded(kv: KeyValue, kind: type[T], otherwise: T) -> T:
-    """``otherwise``: if somebody wrote it by hand."""
-    try:
-        return codec.decode_state(kv.value, kind)
-    except ValueError as error:
-        log_unreadable(kv.key, error)
-        return otherwise
 
 
 async def give_back(store: Store, webhook_id: str, token: int) -> None:
