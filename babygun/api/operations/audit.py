@@ -141,17 +141,4 @@ def _target(text: str) -> str:
 
 
 def _document(entry: AuditEntry) -> AuditEntryDocument:
-    return AuditEntryDocument(
-        id=entry.id,
-        at=entry.at,
-        action=entry.action,
-        by=entry.by,
-        via=entry.via,
-        target=entry.target,
-        details=entry.details,
-        address=entry.address,
-        request_id=entry.request_id,
-        outcome=entry.outcome,
-        ended_at=entry.ended_at,
-        reason=entry.reason,
-    )
+    return msgspec.convert(entry, AuditEntryDocument, from_attributes=True)

@@ -8,13 +8,11 @@ from aiohttp import web
 from babygun.api.emails.parameters import CONTENT_DISPOSITION
 from babygun.api.http.body_memory import BODY_MEMORY
 from babygun.api.http.context import STORE, call_of
-from babygun.api.http.responses import SECURITY_HEADERS
+from babygun.api.http.exports import headers_of, written
 from babygun.api.http.routes import READ_ERRORS, Answer, Routes
 from babygun.api.recipients.parameters import ADDRESS, address_of
-from babygun.runtime.logs import get_logger
 from babygun.store.erasure.export import export
 
-log = get_logger("api")
 routes = Routes("recipients")
 
 _NDJSON = (
@@ -51,25 +49,12 @@ async def export_recipient_data(request: web.Request) -> web.StreamResponse:
     recipients are left out. It is written while it is read. Without the line of the kind end,
     something is missing.
     """
-    mailbox, call = address_of(request), call_of(request)
-    headers = {
-        **SECURITY_HEADERS,
-        "Content-Type": "application/x-ndjson",
-        "Content-Disposition": 'attachment; filename="recipient.ndjson"',
-        "X-Request-Id": call.request_id,
-    }
+    mailbox = address_of(request)
+    headers = headers_of(request, "recipient.ndjson", "application/x-ndjson")
     if request.method == "HEAD":
         return web.Response(headers=headers)
-    await request.app[BODY_MEMORY].take(call, _LINE_BYTES)
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    try:
+    await request.app[BODY_MEMORY].take(call_of(request), _LINE_BYTES)
+    async with written(request, headers) as response:
         async for line in export(request.app[STORE], mailbox):
             await response.write(msgspec.json.encode(line) + b"\n")
-        await response.write_eof()
-    except Exception as error:  # no other answer can be sent any more
-        if not isinstance(error, ConnectionError):
-            log.error("export broken off", exc=error)
-        if request.transport is not None:
-            request.transport.abort()
     return response

@@ -11,8 +11,8 @@ from aiohttp import web
 from babygun.api.emails.parameters import CONTENT_DISPOSITION
 from babygun.api.http.body_memory import BODY_MEMORY
 from babygun.api.http.context import STORE, call_of
+from babygun.api.http.exports import headers_of, written
 from babygun.api.http.problem_types import NOT_FOUND
-from babygun.api.http.responses import SECURITY_HEADERS
 from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.api.suppressions.csv_cells import csv_lines
 from babygun.api.suppressions.documents import SuppressionDocument, document_of
@@ -28,10 +28,8 @@ from babygun.api.suppressions.parameters import (
 )
 from babygun.errors import InvalidRequest, Violation
 from babygun.runtime.clock import format_time
-from babygun.runtime.logs import get_logger
 from babygun.store.suppressions.listing import SuppressionPage, list_suppressions
 
-log = get_logger("api")
 routes = Routes("suppressions")
 
 COLUMNS = (
@@ -85,30 +83,17 @@ async def export_suppressions(request: web.Request) -> web.StreamResponse:
     apostrophe.
     """
     form = _format(request)
-    read, call = _Reading(request), call_of(request)
-    headers = {
-        **SECURITY_HEADERS,
-        "Content-Type": _MEDIA_TYPES[form],
-        "Content-Disposition": f'attachment; filename="suppressions.{form}"',
-        "X-Request-Id": call.request_id,
-    }
+    read = _Reading(request)
+    headers = headers_of(request, f"suppressions.{form}", _MEDIA_TYPES[form])
     if request.method == "HEAD":
         return web.Response(headers=headers)
-    await request.app[BODY_MEMORY].take(call, _PAGE_BYTES)
+    await request.app[BODY_MEMORY].take(call_of(request), _PAGE_BYTES)
     page = await read.page(None)
-    response = web.StreamResponse(headers=headers)
-    await response.prepare(request)
-    try:
+    async with written(request, headers) as response:
         await response.write(head_of(form) + _rows(page, form))
         while page.cursor is not None:
             page = await read.page(page.cursor)
             await response.write(_rows(page, form))
-        await response.write_eof()
-    except Exception as error:  # no other answer can be sent any more
-        if not isinstance(error, ConnectionError):
-            log.error("export broken off", exc=error)
-        if request.transport is not None:
-            request.transport.abort()
     return response
 
 
