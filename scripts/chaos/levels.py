@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from babygun.routing.sites import MX
 from scripts.bench.loadgen import percentile
 from scripts.chaos.behaviours import behaviour_of
 from scripts.chaos.history import (
+    KEYS,
     Answered,
     Asked,
     Footprint,
@@ -19,6 +21,7 @@ from scripts.chaos.history import (
     History,
     Injected,
     Received,
+    Revision,
     Sampled,
 )
 
@@ -147,20 +150,36 @@ def _of_latency(
 
 
 def quiet(history: History) -> list[tuple[float, float]]:
-    """From when to when no fault was there or about to begin, and the last one had settled."""
+    """From when to when nothing was broken or about to break, and the last thing had settled.
+
+    A relay that is held counts as broken: a hold outlives its fault by half a minute or more.
+    """
     found: list[tuple[float, float]] = []
-    since, broken = 0.0, set[int]()
-    for event in history.events(Injected, Healed):
+    since, broken = 0.0, set[int | str]()  # turns of faults, and names of holds
+    what: int | str
+    for event in history.events(Injected, Healed, Revision):
         if isinstance(event, Injected):
+            what, breaks = event.turn, True
+        elif isinstance(event, Healed):
+            what, breaks = event.turn, False
+        elif isinstance(event, Revision) and _is_hold_of_relay(event.key):
+            what, breaks = KEYS.hold_name(event.key), not event.gone
+        else:
+            continue
+        if not breaks:
+            broken.discard(what)
+            since = event.at + SETTLING
+        elif what not in broken:
             if not broken and event.at - BEFORE > since:
                 found.append((since, event.at - BEFORE))
-            broken.add(event.turn)
-        elif isinstance(event, Healed):
-            broken.discard(event.turn)
-            since = event.at + SETTLING
+            broken.add(what)
     if not broken:
         found.append((since, history.end))
     return found
+
+
+def _is_hold_of_relay(key: bytes) -> bool:
+    return key.startswith(KEYS.holds) and not key.startswith(KEYS.hold(MX))
 
 
 def timed(history: History) -> tuple[list[Timed], list[Timed]]:

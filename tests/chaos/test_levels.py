@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from babygun.routing.sites import MX
 from scripts.chaos.history import (
+    KEYS,
     Answered,
     Asked,
     Footprint,
@@ -17,6 +19,7 @@ from scripts.chaos.history import (
     Mail,
     Received,
     Recorder,
+    Revision,
     Sampled,
 )
 from scripts.chaos.levels import Level, levels, problems, quiet, table, timed
@@ -117,6 +120,27 @@ def test_worker_that_was_started_again_may_become_as_large_as_the_other(
 
 def test_quiet_begins_after_a_fault_has_settled_and_ends_before_the_next(tmp_path: Path) -> None:
     assert quiet(written(tmp_path)) == [(0.0, 198.0), (220.0, pytest.approx(END - 1, abs=1))]
+
+
+def test_quiet_begins_after_the_hold_of_a_relay_though_its_fault_was_healed_before(
+    tmp_path: Path,
+) -> None:
+    def hold(at: float, site: str, *, gone: bool = False) -> Revision:
+        return Revision(at, 1, KEYS.hold(site), b"", 0, 1, 1, gone)
+
+    recorder = Recorder(tmp_path / "history")
+    for event in (
+        Injected(50.0, 1, "relay-refuses-session"),
+        hold(52.0, "one"),
+        Healed(60.0, 1, "relay-refuses-session"),
+        hold(70.0, f"{MX}mx1.tail.example"),
+        hold(82.0, "one"),
+        hold(90.0, "one", gone=True),
+        Answered(200.0, 1, 202),
+    ):
+        recorder.add(event)
+    recorder.close()
+    assert quiet(History(tmp_path / "history")) == [(0.0, 48.0), (100.0, 200.0)]
 
 
 def test_run_too_short_for_thirds_is_a_problem(tmp_path: Path) -> None:
