@@ -635,6 +635,19 @@ EVENTS = [
         "One try failed. `again`: whether there is another one; they go on for a day.",
     ),
     Event(
+        "TLS report refused",
+        "warning",
+        "uri error",
+        "So many domains want their reports to go there that it gets no more of them this day."
+        " Maybe its owner has not asked for them.",
+    ),
+    Event(
+        "TLS report crashed",
+        "error",
+        "domain day",
+        "A fault of Babygun. The report is tried again, and the others go on.",
+    ),
+    Event(
         "TLS report waits",
         "debug",
         "domain day error",

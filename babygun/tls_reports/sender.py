@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from babygun.dns import LookupFailed
 from babygun.email.addresses import to_ascii_domain
-from babygun.errors import EtcdError, OutOfResources
+from babygun.errors import BabygunError, EtcdError, OutOfResources
 from babygun.routing.routes import Routes
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
@@ -25,10 +25,17 @@ from babygun.store import Store
 from babygun.store.tls_reports.counts import CountedDay, counted_days, drop_counts
 from babygun.store.tls_reports.leases import SharedLeases
 from babygun.store.tls_reports.records import Place, TlsReport
-from babygun.store.tls_reports.reports import KeptReport, begin, change, open_reports
+from babygun.store.tls_reports.reports import (
+    KeptReport,
+    begin,
+    change,
+    open_reports,
+    reports_of_day,
+)
 from babygun.tls_reports.counting import WRITTEN_BY, is_over
-from babygun.tls_reports.mail import CannotMail, new_id, store_email
-from babygun.tls_reports.post import NotPosted, Poster
+from babygun.tls_reports.mail import new_id, store_email
+from babygun.tls_reports.post import Poster
+from babygun.tls_reports.receivers import Receivers
 from babygun.tls_reports.record import asks, understood
 from babygun.tls_reports.report import merged, packed
 
@@ -40,8 +47,9 @@ _FOR = timedelta(days=1)  # that a place is tried (RFC 8460, 5.5)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=5), timedelta(hours=4)  # each is twice as long
 _LEAST_KEPT = 2 * 86_400.0  # s: as long as counts may come that are reported already
 _AT_ONCE = 20
+_DAYS = 4  # whose receivers are remembered: counts do not live longer
 
-T = TypeVar("T")
+T = TypeVar("T", CountedDay, KeptReport)
 
 
 class TlsReports:
@@ -52,6 +60,8 @@ class TlsReports:
         self._poster = Poster(store.settings, routes.resolver)
         self._leases = SharedLeases(store.client, max(store.settings.retention, _LEAST_KEPT))
         settings = store.settings
+        self._receivers: dict[str, Receivers] = {}  # by day
+        self._counting = asyncio.Lock()
         self._submitter = to_ascii_domain(settings.tls_report_sender).rpartition("@")[2].lower()
 
     async def once(self, now: datetime) -> None:
@@ -86,6 +96,7 @@ class TlsReports:
         if not uris or not policies:
             await drop_counts(self._store, day, domain)
             return
+        receivers = await self._receivers_of(day)
         settings = self._store.settings
         report = TlsReport(
             id=f"{day}.{new_short_id()}@{self._submitter}",
@@ -96,9 +107,22 @@ class TlsReports:
             contact=settings.tls_report_contact or settings.tls_report_sender,
             submitter=self._submitter,
             policies=policies,
-            places=tuple(Place(uri, next_at=now) for uri in uris),
+            places=tuple(_new_place(uri, receivers, now) for uri in uris),
         )
         await begin(self._store, report, await self._leases.one())
+
+    async def _receivers_of(self, day: str) -> Receivers:
+        """Those of the reports that were made of a day, also by a process before this one."""
+        async with self._counting:
+            found = self._receivers.get(day)
+            if found is None:
+                found = Receivers()
+                async for report in reports_of_day(self._store, day):
+                    for place in report.places:
+                        if place.state != "failed" and (target := understood(place.uri)):
+                            found.add(target)
+                self._receivers = {**dict(list(self._receivers.items())[1 - _DAYS :]), day: found}
+            return found
 
     # --- sending ---
 
@@ -138,13 +162,14 @@ class TlsReports:
     async def _deliver(self, report: TlsReport, place: Place) -> str:
         """Why it failed; empty: it did not."""
         target = understood(place.uri)
-        assert target is not None
         try:
+            if target is None:  # it was stored by another version
+                return "nothing can be sent to such a place"
             if target.kind == "https":
                 await self._poster.post(target.target, packed(report))
             else:
                 await store_email(self._store, self._routes, report, target.target, place.email_id)
-        except (CannotMail, NotPosted, EtcdError) as error:
+        except BabygunError as error:  # no route, no key, no answer, no file descriptor
             return str(error)
         return ""
 
@@ -152,6 +177,17 @@ class TlsReports:
         places = kept.report.places
         changed = (*places[:number], place, *places[number + 1 :])
         return await change(self._store, kept, replace(kept.report, places=changed))
+
+
+def _new_place(uri: str, receivers: Receivers, now: datetime) -> Place:
+    """A place of a new report."""
+    target = understood(uri)
+    assert target is not None
+    if why := receivers.add(target):
+        TLS_REPORTS["failed"].inc()
+        log.warning("TLS report refused", uri=uri, error=why)
+        return Place(uri, "failed", reason=why)
+    return Place(uri, next_at=now)
 
 
 def begun_try(place: Place, now: datetime) -> Place:
@@ -170,14 +206,22 @@ def after_failure(place: Place, made_at: datetime, reason: str) -> Place:
 
 
 async def _some_at_once(items: AsyncIterator[T], do: Callable[[T], Awaitable[None]]) -> None:
-    """Does something with each, with some of them at the same time. Raises the first error."""
+    """Does something with each, with some of them at the same time. Raises the first EtcdError.
+
+    A fault of ours is logged: what a stranger's DNS says must not end the worker.
+    """
     some: list[T] = []
 
     async def do_some() -> None:
         results = await asyncio.gather(*map(do, some), return_exceptions=True)
+        tried = some.copy()
         some.clear()
-        for error in filter(None, results):
-            raise error
+        for item, error in zip(tried, results, strict=True):
+            if isinstance(error, EtcdError) or not isinstance(error, Exception | None):
+                raise error
+            if error is not None:
+                of = item.report if isinstance(item, KeptReport) else item
+                log.error("TLS report crashed", exc=error, domain=of.domain, day=of.day)
 
     async for item in items:
         some.append(item)

@@ -22,10 +22,11 @@ from babygun.store.keys import range_end
 from babygun.store.tls_reports.counts import counted_days, write_count
 from babygun.store.tls_reports.records import Place, TlsReport
 from babygun.store.tls_reports.reports import find_report, open_reports
-from babygun.tls_reports import sender
+from babygun.tls_reports import receivers, sender
 from babygun.tls_reports.post import Poster
 from babygun.tls_reports.sender import TlsReports, after_failure, begun_try
 from babygun.tls_reports.sums import Sums
+from tests.support.rig import changed
 from tests.support.tls_reports import session, to_domain
 from tests.tls_reports.conftest import Asking
 
@@ -171,7 +172,7 @@ async def test_process_that_dies_between_a_send_and_its_result_makes_no_second_e
     assert (place.state, place.tries, place.email_id) == ("sent", 2, email.id)
 
 
-class _Died(Exception):
+class _Died(BaseException):  # nothing in the process catches it
     pass
 
 
@@ -240,6 +241,59 @@ async def test_host_of_our_own_network_gets_no_post(asking: Asking) -> None:
     [place] = (await reported(asking)).places
     assert place.state == "waiting" and "not public" in place.reason
     assert asking.posted == []
+
+
+async def test_place_without_a_route_or_of_another_version_stops_no_other_report(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asking.ask(asking.url, MAIL)
+    for domain in ("a.example", "b.example"):
+        await count(asking, domain)
+    settings = changed(
+        asking.rig.settings, default="", routes={"some": {"mx": True, "domains": ["ours.example"]}}
+    )
+    async with Store(settings) as store:
+        await store.domains.read(["ours.example"])
+        async with leading(asking, store) as reports:
+            await reports.once(MORNING)
+    assert len(asking.posted) == 2
+    for domain in ("a.example", "b.example"):
+        place = (await reported(asking, domain)).places[1]
+        assert place.state == "waiting" and "no route" in place.reason
+    monkeypatch.setattr(sender, "understood", lambda uri: None)
+    async with leading(asking) as reports:
+        await reports.once(MORNING + timedelta(hours=25))
+    assert [each async for each in open_reports(asking.rig.store)] == []
+
+
+async def test_report_that_crashes_ends_no_worker_and_stops_no_other_one(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asking.ask(asking.url)
+    for domain in ("a.example", "b.example"):
+        await count(asking, domain)
+    real = sender.packed
+    monkeypatch.setattr(sender, "packed", lambda report: {"b.example": real(report)}[report.domain])
+    async with leading(asking) as reports:
+        await reports.once(MORNING)
+    assert len(asking.posted) == 1
+    assert [each.report.domain async for each in open_reports(asking.rig.store)] == ["a.example"]
+
+
+async def test_mailbox_that_many_domains_name_gets_some_reports_a_day(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receivers, "_MOST_TO_MAILBOX", 3)
+    asking.ask("mailto:Victim+1@b.example", "mailto:victim+2@b.example")
+    for number in range(3):
+        await count(asking, f"d{number}.example")
+        async with leading(asking) as reports:  # as after a start: etcd knows who got how many
+            await reports.once(MORNING)
+    assert len(await emails(asking)) == 3
+    [sent, refused] = (await reported(asking, "d1.example")).places
+    assert (sent.state, refused.state) == ("sent", "failed")
+    assert refused.reason == "3 reports of this day go to victim@b.example already"
+    assert [each async for each in open_reports(asking.rig.store)] == []
 
 
 async def test_many_reports_are_sent_in_one_round(

@@ -53,7 +53,19 @@ async def change(store: Store, kept: KeptReport, report: TlsReport) -> KeptRepor
 
 async def open_reports(store: Store) -> AsyncIterator[KeptReport]:
     """Those that are to be sent still, the oldest day first. Raises EtcdError."""
-    start = prefix = store.keys.tls_reports_of("open")
+    async for kept in _read(store, store.keys.tls_reports_of("open")):
+        yield kept
+
+
+async def reports_of_day(store: Store, day: str) -> AsyncIterator[TlsReport]:
+    """Those of one day, by which somebody has got a report or is to get one. Raises EtcdError."""
+    for state in _STATES:
+        async for kept in _read(store, store.keys.tls_reports_of(state) + f"{day}/".encode()):
+            yield kept.report
+
+
+async def _read(store: Store, prefix: bytes) -> AsyncIterator[KeptReport]:
+    start = prefix
     while True:
         found = await store.client.range(start, range_end(prefix), limit=_PAGE)
         for kept in _decoded(found.kvs):
