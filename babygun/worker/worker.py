@@ -160,8 +160,9 @@ class Worker:
 
     def stands_still(self) -> str:
         """The part of this worker that hangs; empty if none does, or the worker stops."""
-        hangs = self.membership.stands_still(self._settings.watchdog) and not self.draining
-        return "check-in" if hangs else ""
+        patience = self._settings.watchdog
+        watches = patience and not self.draining
+        return "check-in" if watches and self.membership.stands_still(patience) else ""
 
     def show_state(self) -> None:
         """Puts the present state into the metrics."""

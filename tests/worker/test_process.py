@@ -37,3 +37,11 @@ async def test_worker_that_hangs_ends_by_itself_and_its_mail_arrives_by_another(
     async with rig.worker():
         [email] = await rig.ended(email_id)
     assert email.status == "complete"
+
+
+async def test_part_that_stands_still_ends_a_worker_with_a_watchdog_alone(rig: Rig) -> None:
+    async with rig.worker(watchdog=60.0) as worker:
+        worker.membership._check_in._turn_by = -60.0
+        assert worker.stands_still() == "check-in"
+        worker._settings = changed(worker._settings, watchdog=0.0)  # systemd may watch all the same
+        assert worker.stands_still() == ""
