@@ -45,7 +45,6 @@ async def send_copies(claim: Claim, recipients: Sequence[str], sent: Sent, send:
     that was tried has a result. Raises NoMailHost and LookupFailed, too: who has no result was not
     sent anything.
     """
-    sent.in_rounds = True
     current = _Round(claim, recipients, sent, send)
     try:
         await current.send_first()

@@ -192,7 +192,7 @@ class Delivery:
             reason = "the e-mail's content is gone from etcd, or can't be read"
             fault = RecipientResult("fail", "internal", reason=reason)
             return Sent(dict.fromkeys(todo, fault))
-        sent = Sent({})
+        sent = Sent({}, in_rounds=copies)
         try:
             destination = await self._routes.destination(queue)
             if isinstance(destination, MxDestination) and not heeds_tls_policies(claim.content):
@@ -223,7 +223,8 @@ class Delivery:
         except NoDestination as error:
             log.error("destination unknown", queue=queue, email_id=email.id)
             fault = RecipientResult("hold", "configuration", reason=str(error))
-            return Sent(dict.fromkeys(todo, fault), SessionFault(fault, holds=True, at_mail=False))
+            at_site = SessionFault(fault, holds=True, at_mail=False)
+            return Sent(dict.fromkeys(todo, fault), at_site, in_rounds=copies)
         except (NoMailHost, LookupFailed) as error:
             found = without_host(error, recipients, self._routes.schedule(queue))
             sent.results = found | sent.results
@@ -237,7 +238,7 @@ class Delivery:
         todo: tuple[str, ...],
         progress: Progress,
     ) -> None:
-        """Sends to as many recipients as a warm-up allows. Puts the others off."""
+        """Sends to as many recipients as a warm-up allows. Its last round puts the others off."""
         reserved = await warm_ups.reserve(
             attempt.claim.email, attempt.destination, attempt.for_email, len(todo)
         )
@@ -252,8 +253,9 @@ class Delivery:
                 await send(attempt, allowed, progress)
         finally:
             warm_ups.settle(reserved, sum(map(_may_be_taken, results.values())))
-        if reserved.otherwise is not None:
-            results |= dict.fromkeys(others, reserved.otherwise)
+        another_round = attempt.sent.in_rounds and any(one not in results for one in allowed)
+        if others and not another_round:
+            results |= dict.fromkeys(others, warm_ups.put_off(reserved, len(others)))
 
     async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
         """Sends one message to all recipients."""

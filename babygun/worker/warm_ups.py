@@ -42,14 +42,16 @@ class Reservation(Struct, gc=False):
     """How many recipients a try may send to, and from where.
 
     ``destination``: with those of our addresses that it may go from. ``recipients``: so many may be
-    sent to. ``otherwise``: the result of the others. ``reserved``: by source, those whose ceiling
-    counts. ``used``: by our address, recipients whose message a server took.
+    sent to. ``otherwise``: the result of the others, and ``full`` its cause. ``reserved``: by
+    source, those whose ceiling counts. ``used``: by our address, recipients whose message a server
+    took.
     """
 
     destination: Destination
     day: date
     recipients: int
     otherwise: RecipientResult | None = None
+    full: Full | None = None
     reserved: dict[str, int] = field(default_factory=dict)
     used: Counter[str] = field(default_factory=Counter)
 
@@ -87,15 +89,21 @@ class WarmUps:
                 raise NotCounted(error) from error
             raise
         if full is not None:
-            site, lacking = destination.site.name, wanted - found.recipients
-            why = why_full(full.source, full.day, full.ceiling, site)
+            why = why_full(full.source, full.day, full.ceiling, destination.site.name)
+            found.full = full
             found.otherwise = RecipientResult(
                 "put_off", WARM_UP, reason=why, retry_after=seconds_left(now)
             )
-            self.parts.put_off(full.source, site, found.day, lacking)
-            WARM_UP_RECIPIENTS[_kind(full.source), "put_off"].inc(lacking)
         moved = found.destination is not destination  # maybe to a warm address: it has no ceiling
         return found if found.reserved or full is not None or moved else None
+
+    def put_off(self, found: Reservation, count: int) -> RecipientResult:
+        """The result of recipients that can't be sent to. They are counted."""
+        assert found.full is not None and found.otherwise is not None
+        source, site = found.full.source, found.destination.site.name
+        self.parts.put_off(source, site, found.day, count)
+        WARM_UP_RECIPIENTS[_kind(source), "put_off"].inc(count)
+        return found.otherwise
 
     def settle(self, found: Reservation, taken: int) -> None:
         """A try has ended. ``taken``: recipients whose message a server took, or may have taken."""

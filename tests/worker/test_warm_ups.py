@@ -34,7 +34,8 @@ from babygun.store import codec
 from babygun.store.keys import range_end
 from babygun.store.warm_ups.counts import DayCount, read_counts
 from babygun.store.warm_ups.sources import begin_again, skip
-from babygun.worker import Worker, warm_up_parts
+from babygun.worker import Worker, copies, warm_up_parts
+from babygun.worker.warm_up_parts import Full, Granted, WarmUpParts
 from babygun.worker.warm_ups import WarmUps
 from tests.support.dns_servers import scripted
 from tests.support.etcd_server import free_ports
@@ -197,13 +198,13 @@ async def test_refused_recipients_do_not_count(world: World) -> None:
     assert await world.used("example.com") == DayCount(3, 1)
 
 
-@pytest.mark.parametrize("copies", [False, True])
+@pytest.mark.parametrize("in_copies", [False, True])
 async def test_email_to_more_recipients_than_the_ceiling_goes_to_the_first_ones(
-    world: World, copies: bool
+    world: World, in_copies: bool
 ) -> None:
     """In one transaction, or in copies: each recipient has a return path then."""
     record = DnsRecord("return_path", "MX", "bounces.example.com", "mx", status="verified")
-    verified = Verified(utc_now(), "verified", (record,)) if copies else None
+    verified = Verified(utc_now(), "verified", (record,)) if in_copies else None
     await write_domain(world.rig.store, sending_domain(verified=verified))
     async with world.rig.worker():
         email_id = await world.rig.send(*(f"r{n}@one.example" for n in range(5)))
@@ -211,7 +212,46 @@ async def test_email_to_more_recipients_than_the_ceiling_goes_to_the_first_ones(
     assert [r.status for r in email.recipients] == ["delivered"] * 3 + ["deferred"] * 2
     assert [r.tries for r in email.recipients] == [1, 1, 1, 0, 0]
     assert len(put_off([email])) == 2
-    assert len(world.server.messages) == (3 if copies else 1)
+    assert len(world.server.messages) == (3 if in_copies else 1)
+
+
+@pytest.mark.parametrize("taken_by_others", [False, True])
+async def test_last_round_of_copies_puts_the_others_off_and_keeps_earlier_results(
+    world: World, monkeypatch: pytest.MonkeyPatch, taken_by_others: bool
+) -> None:
+    monkeypatch.setattr(copies, "_MOST", 2)
+    monkeypatch.setattr(copies, "_AT_ONCE", 1)
+    real, calls = WarmUpParts.take, 0
+
+    async def take(self: WarmUpParts, source: str, *arguments: Any) -> Granted:
+        nonlocal calls
+        calls += 1
+        if calls > 1 and taken_by_others:
+            return Granted(0, Full(source, 1, 5))
+        return await real(self, source, *arguments)
+
+    monkeypatch.setattr(WarmUpParts, "take", take)
+    record = DnsRecord("return_path", "MX", "bounces.example.com", "mx", status="verified")
+    verified = Verified(utc_now(), "verified", (record,))
+    await write_domain(world.rig.store, sending_domain(verified=verified))
+    world.server.rcpt["r0@one.example"] = "450 4.2.1 Not now"
+    async with world.rig.worker(warm_up_table=(5,), retry_intervals=(3600.0,)):
+        email_id = await world.rig.send(*(f"r{n}@one.example" for n in range(8)))
+        [email] = await world.settled(email_id)
+        await check_invariants(world.rig.store)
+    sent = 1 if taken_by_others else 5  # one is given back
+    first, *others = email.recipients
+    assert (first.status, first.tries, first.status_code) == ("deferred", 1, 450)
+    assert [r.status for r in others] == ["delivered"] * sent + ["deferred"] * (7 - sent)
+    assert {r.reply_class for r in others[sent:]} == {"warm_up"}
+    assert (await world.used("example.com")).put_off == 7 - sent
+    said = Counter(
+        reply.email
+        for entry in await world.rig.log(email_id)
+        for each in entry.attempts
+        for reply in each.replies
+    )
+    assert set(said.values()) == {1}, "each recipient stands in the log of one round"
 
 
 async def test_etcd_that_does_not_answer_about_a_ceiling_costs_no_try(
