@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from babygun.dns import LookupFailed
 from babygun.email.addresses import to_ascii_domain
-from babygun.errors import BabygunError, EtcdError, OutOfResources
+from babygun.errors import BabygunError, EtcdError, LeaseNotFound, OutOfResources
 from babygun.routing.routes import Routes
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.logs import get_logger
@@ -109,7 +109,11 @@ class TlsReports:
             policies=policies,
             places=tuple(_new_place(uri, receivers, now) for uri in uris),
         )
-        await begin(self._store, report, await self._leases.one())
+        try:
+            await begin(self._store, report, await self._leases.one())
+        except LeaseNotFound:  # etcd was put back to an earlier state
+            self._leases.forget()
+            raise
 
     async def _receivers_of(self, day: str) -> Receivers:
         """Those of the reports that were made of a day, also by a process before this one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from babygun.routing.mx_destinations import MxDestination
 from babygun.routing.server import Server
 from babygun.routing.sites import MX
@@ -10,6 +12,7 @@ from babygun.store.tls_reports.records import DomainCount, Failure, PolicyCount,
 
 _MOST_POLICIES = 8  # of a domain on one day; mail hosts with TLSA records have one each
 _MOST_FAILURES = 20  # of one policy that are kept apart by host and address
+_MOST_HOSTS = 50  # of a policy: its owner may name thousands
 _LONGEST_REASON = 200
 
 
@@ -90,6 +93,8 @@ def policy_of(destination: MxDestination, session: TlsSession) -> ReportedPolicy
         return ReportedPolicy("tlsa", name, tuple(map(str, policy.tlsa)))
     sts = destination.policy.sts
     if demand != "none" and sts is not None:
+        if len(sts.mx) > _MOST_HOSTS:
+            sts = replace(sts, mx=sts.mx[:_MOST_HOSTS])
         return ReportedPolicy("sts", domain, sts.lines(), sts.mx)
     if destination.policy.sts_failure is not None:
         return ReportedPolicy("sts", domain)

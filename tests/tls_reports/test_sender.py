@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from babygun.email.model import Email, TlsResult
-from babygun.errors import OutcomeUnknown
+from babygun.errors import LeaseNotFound, OutcomeUnknown
 from babygun.routing.routes import load_routes
 from babygun.runtime.metrics import TLS_REPORTS
 from babygun.store import Store, codec
@@ -264,6 +264,19 @@ async def test_place_without_a_route_or_of_another_version_stops_no_other_report
     async with leading(asking) as reports:
         await reports.once(MORNING + timedelta(hours=25))
     assert [each async for each in open_reports(asking.rig.store)] == []
+
+
+async def test_lease_that_is_gone_holds_up_no_report_for_long(asking: Asking) -> None:
+    asking.ask(asking.url)
+    await count(asking)
+    async with leading(asking) as reports:
+        await reports.once(MORNING)
+        await asking.rig.store.client.revoke(reports._leases._lease)
+        await count(asking, "b.example")
+        with pytest.raises(LeaseNotFound):
+            await reports.once(MORNING)
+        await reports.once(MORNING)
+    assert (await reported(asking, "b.example")).successful
 
 
 async def test_report_that_crashes_ends_no_worker_and_stops_no_other_one(

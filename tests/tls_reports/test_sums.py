@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from babygun.email.model import TlsResult
+from babygun.routing.sts import StsPolicy
 from babygun.routing.tls_policy import DomainPolicy, TlsPolicy, Violation
 from babygun.routing.tlsa import Tlsa
 from babygun.store.tls_reports.records import DomainCount, Failure, ReportedPolicy
@@ -54,6 +55,13 @@ def test_connection_is_a_success_or_a_failure_under_the_policy_that_was_demanded
     [count] = sums.count().policies
     assert (count.policy, count.successful, count.failed) == (policy, not failure, bool(failure))
     assert [each.result for each in count.failures] == [failure] * bool(failure)
+
+
+def test_policy_of_very_many_hosts_is_cut() -> None:
+    sums, sts = Sums(), StsPolicy("enforce", tuple(f"mx{n}.a.example" for n in range(1000)), 1)
+    sums.add(to_domain(policy=DomainPolicy(BY_STS.hosts, sts)), session(TlsResult("sts", "1.3")))
+    [count] = sums.count().policies
+    assert count.policy.mx == sts.mx[:50] and len(count.policy.lines) == 53
 
 
 def test_failures_are_kept_apart_by_host_and_added_up() -> None:

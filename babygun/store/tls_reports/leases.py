@@ -20,8 +20,9 @@ class SharedLeases:
     async def one(self) -> int:
         """A lease for one more key. Raises EtcdError."""
         if not self._room or time.monotonic() >= self._until:
-            self._until = time.monotonic() + _SHARED_SECONDS
+            began = time.monotonic()
             self._lease, self._room = await self._client.grant(self._ttl), _SHARED_KEYS
+            self._until = began + _SHARED_SECONDS
         self._room -= 1
         return self._lease
 
