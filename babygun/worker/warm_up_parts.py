@@ -15,7 +15,7 @@ from typing import NamedTuple, NoReturn
 
 from msgspec import Struct, field
 
-from babygun.errors import EtcdError
+from babygun.errors import EtcdError, EtcdUnavailable
 from babygun.routing.warm_up import Plan, day_of
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
@@ -166,13 +166,22 @@ class WarmUpParts:
         """Since when a source sends. Its first use is noted."""
         if (day := self._plan.began.get(source)) is not None:
             return KeptSource(Source(source=source, began=day, set_at=now), 0)
-        await self._sources.complete.wait()
+        if not self._sources.complete.is_set():
+            await self._first_read()
         kept = self._sources.by_name.get(source)
         if kept is None:
             kept = await begin(self._store, source, now)
             self._sources.learn(kept)
             log.info("warm-up begun", source=source, began=kept.source.began)
         return kept
+
+    async def _first_read(self) -> None:
+        """Waits for it. Raises EtcdUnavailable: a right may be missing, and tries must not hang."""
+        try:
+            async with asyncio.timeout(self._store.settings.etcd_timeout):
+                await self._sources.complete.wait()
+        except TimeoutError:
+            raise EtcdUnavailable("the warm-ups are not read yet") from None
 
     def _ceiling(self, source: Source, today: date) -> int | None:
         return None if source.skipped else self._plan.ceiling(source.began, today)
@@ -195,13 +204,13 @@ class WarmUpParts:
         """Gives back what was not used since, and forgets it: sites may be very many."""
         to_write: list[tuple[tuple[str, str], _Part]] = []
         for key, part in list(self._parts.items()):
-            rests = part.used_at <= rested_since
+            rests = part.used_at <= rested_since and not part.lock.locked()
             if rests:
                 part.unused += part.left
                 part.left = 0
             if part.unused or part.put_off:
                 to_write.append((key, part))
-            elif rests and not part.lock.locked():
+            elif rests:
                 del self._parts[key]
         for start in range(0, len(to_write), _AT_ONCE):
             some = to_write[start : start + _AT_ONCE]

@@ -30,13 +30,13 @@ from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
 from babygun.smtp import Outcome
 from babygun.smtp.replies import Reply
-from babygun.store import codec
+from babygun.store import Store, codec
 from babygun.store.keys import range_end
 from babygun.store.warm_ups.counts import DayCount, read_counts
 from babygun.store.warm_ups.sources import begin_again, skip
 from babygun.worker import Worker, copies, warm_up_parts
 from babygun.worker.warm_up_parts import Full, Granted, WarmUpParts
-from babygun.worker.warm_ups import WarmUps
+from babygun.worker.warm_ups import NotCounted, WarmUps
 from tests.support.dns_servers import scripted
 from tests.support.etcd_server import free_ports
 from tests.support.invariants import check_invariants
@@ -318,6 +318,15 @@ def taken_from(source: str) -> Outcome:
     reply = Reply("message", 250)
     server = Server("mx.one.example", 25, HOST, source)
     return Outcome({"ann@one.example": reply}, server=server)
+
+
+async def test_try_does_not_hang_where_warm_ups_can_not_be_read(rig: Rig) -> None:
+    plan = read_plan(changed(rig.settings, warm_up="addresses"))
+    assert plan is not None
+    async with Store(changed(rig.settings, etcd_timeout=0.1)) as store:
+        found = WarmUps(store, plan, lambda: 1)  # nothing follows them, as without the right to it
+        with pytest.raises(NotCounted, match="not read yet"):
+            await found.reserve(an_email(), destination(NEW), "x", 1)
 
 
 async def test_what_rests_goes_back_to_etcd(rig: Rig) -> None:
