@@ -138,15 +138,20 @@ class WarmUpParts:
 
     def give_back(self, source: str, site: str, day: date, count: int) -> None:
         """Gives recipients back that were taken and not sent to."""
-        part = self._parts.get((source, site))
-        if part is None:
-            part = self._parts[source, site] = _Part(day)
-        if part.day == day:
+        if part := self._part_still(source, site, day):
             part.left += count
 
     def put_off(self, source: str, site: str, day: date, count: int) -> None:
         """Counts recipients that have to wait for the next day."""
-        self._part(source, site, day).put_off += count
+        if part := self._part_still(source, site, day):
+            part.put_off += count
+
+    def _part_still(self, source: str, site: str, day: date) -> _Part | None:
+        """That of a day on which a try began. None: it ended on the next one, which has its own."""
+        part = self._parts.get((source, site))
+        if part is None:
+            part = self._parts[source, site] = _Part(day)
+        return part if part.day == day else None
 
     def _part(self, source: str, site: str, day: date) -> _Part:
         part = self._parts.get((source, site))

@@ -350,6 +350,17 @@ async def test_what_rests_goes_back_to_etcd(rig: Rig) -> None:
         assert await world.used(NEW) == DayCount(1, 0), "also what comes back after that"
 
 
+async def test_try_that_ends_on_the_next_day_takes_nothing_from_that_day(rig: Rig) -> None:
+    async with warm_ups(rig) as found:
+        assert await found.reserve(an_email(), destination(NEW), "x", 1)
+        [part] = found.parts._parts.values()
+        yesterday = part.day - timedelta(days=1)
+        found.parts.put_off(NEW, SITE, yesterday, 1)
+        found.parts.give_back(NEW, SITE, yesterday, 1)
+        assert list(found.parts._parts.values()) == [part]
+        assert (part.left, part.put_off) == (49, 0)
+
+
 async def test_address_of_the_other_version_of_ip_gets_back_what_it_did_not_use(rig: Rig) -> None:
     async with warm_ups(rig) as found:
         reserved = await found.reserve(an_email(), destination(NEW, "::1"), "x", 1)
