@@ -21,8 +21,8 @@ from babygun.store.emails.claims import Claim
 
 log = get_logger("worker")
 
-# Alarms that a worker remembers. A client may send from very many domains; further ones are counted
-# only.
+# Alarms that a worker remembers. A client may send from very many domains that it does not hold:
+# further ones are counted only. They keep back no alarm of a sending domain.
 _MOST = 1000
 
 
@@ -49,7 +49,7 @@ class DomainAlarms:
         if self._until.get(key, 0.0) > now:
             return
         self._until = {each: until for each, until in self._until.items() if until > now}
-        if len(self._until) >= _MOST:
+        if held is None and len(self._until) >= _MOST:
             return
         self._until[key] = now + REPEATED.total_seconds()
         if held is None:

@@ -12,6 +12,7 @@ import pytest
 from babygun.runtime.metrics import UNAUTHENTICATED
 from babygun.runtime.settings import Settings
 from babygun.store.domains.alarms import list_alarms
+from babygun.worker import domain_alarms
 from tests.support.domains import sealing
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.signatures import signing_domain
@@ -40,6 +41,24 @@ async def until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
         while not holds():  # noqa: ASYNC110 - the alarm is written beside the tries
             await asyncio.sleep(0.01)
+
+
+async def test_refusals_of_very_many_other_domains_keep_back_no_alarm_of_a_sending_domain(
+    rig: Rig,
+    smtp: MisbehavingServer,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(domain_alarms, "_MOST", 1)
+    await signing_domain(rig.store, "example.com")
+    smtp.rcpt["ann@example.org"] = REFUSAL
+    with caplog.at_level(logging.WARNING, "babygun"):
+        async with rig.worker():
+            for sender in ("me@a.example", "me@b.example", "me@example.com"):
+                await rig.ended(await rig.send("ann@example.org", sender=sender))
+            await until(lambda: len(logged(caplog)) > 1)
+    assert [fields["domain"] for fields in logged(caplog)] == ["a.example", "example.com"]
+    assert len(await list_alarms(rig.store, "example.com")) == 1
 
 
 async def test_refusals_of_a_domain_raise_one_alarm_that_names_the_record(
