@@ -8,15 +8,8 @@ from msgspec import Meta, Struct
 
 from babygun.email.edit import Edit
 from babygun.intake.broken_rules import BrokenRules
-from babygun.intake.request import (
-    Metadata,
-    SendAt,
-    Tags,
-    check_metadata,
-    check_send_at,
-    check_tags,
-    whole_ms,
-)
+from babygun.intake.tags import Metadata, Tags, check_metadata, check_tags
+from babygun.intake.times import SendAt, check_send_at, whole_ms
 from babygun.runtime.clock import utc_now
 
 

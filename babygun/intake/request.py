@@ -1,12 +1,12 @@
 """The request to send an e-mail: its fields, their rules, and the content it becomes.
 
-Recipients, headers and attachments have their rules in modules of their own.
+Recipients, headers, attachments, tags and times have their rules in modules of their own.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from typing import Annotated
 
@@ -28,41 +28,15 @@ from babygun.intake.recipients import (
     entries_of,
 )
 from babygun.intake.sender_domains import SenderRule
+from babygun.intake.tags import Metadata, Tags, check_metadata, check_tags
+from babygun.intake.times import SendAt, check_expires_at, check_send_at
 from babygun.routing.routes import Routes
-from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 
 MAX_SUBJECT = 2000  # characters
 MAX_REPLY_TO = 100
-MAX_TAGS, MAX_TAG = 10, 64
-# The record carries the metadata, and is written at each change.
-MAX_METADATA, MAX_METADATA_BYTES = 50, 4096
-MAX_AHEAD = timedelta(days=366)
 # What a link to unsubscribe is written in.
 _OWN_HEADERS = ("list-unsubscribe", "list-unsubscribe-post")
-
-SendAt = Annotated[
-    datetime,
-    Meta(
-        tz=True,
-        description="When to send: RFC 3339 with an offset, "
-        f"at most {MAX_AHEAD.days} days ahead. A time in the past means now.",
-    ),
-]
-Tags = Annotated[
-    list[str] | None,
-    Meta(
-        description=f"At most {MAX_TAGS}, each of 1 to {MAX_TAG} letters, digits and _ . : - "
-        "The listing filters by them."
-    ),
-]
-Metadata = Annotated[
-    dict[str, str] | None,
-    Meta(
-        description="Texts of yours that are kept with the e-mail: "
-        f"at most {MAX_METADATA}, together {MAX_METADATA_BYTES} bytes."
-    ),
-]
 
 
 class UnsubscribeRequest(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -171,7 +145,6 @@ class CheckedEmail(Struct, frozen=True, gc=False):
 _parse_sender = lru_cache(maxsize=256)(parse_sender)  # a client has few senders
 _line_break = re.compile(r"[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]").search
 _control = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]").search
-is_tag = re.compile(rf"[A-Za-z0-9_.:-]{{1,{MAX_TAG}}}").fullmatch
 
 
 def sender_of(request: EmailRequest) -> str:
@@ -216,7 +189,7 @@ def check_request(
         check_metadata(request.metadata, broken)
     list_name = _check_unsubscribe(request, headers, settings, broken)
     send_at = check_send_at(request.send_at, broken)
-    expires_at = _check_expires_at(request.expires_at, send_at, broken)
+    expires_at = check_expires_at(request.expires_at, send_at, broken)
     broken.raise_if_any()
     content = Content(
         sender=request.sender.strip(),
@@ -290,31 +263,6 @@ def _check_text(text: str, field: str, max_bytes: int, broken: BrokenRules) -> N
         broken.report(field, "It must not hold NUL characters.")
 
 
-def check_tags(tags: list[str], broken: BrokenRules) -> None:
-    if len(tags) > MAX_TAGS:
-        broken.report("tags", f"There are {len(tags)} tags; at most {MAX_TAGS} are taken.")
-    for index, tag in enumerate(tags[:MAX_TAGS]):
-        if not is_tag(tag):
-            broken.report(
-                f"tags[{index}]", f"A tag has 1 to {MAX_TAG} letters, digits and _ . : - only."
-            )
-
-
-def check_metadata(metadata: dict[str, str], broken: BrokenRules) -> None:
-    if len(metadata) > MAX_METADATA:
-        broken.report(
-            "metadata", f"There are {len(metadata)} entries; at most {MAX_METADATA} are taken."
-        )
-        return
-    size = sum(len(name.encode()) + len(value.encode()) for name, value in metadata.items())
-    if size > MAX_METADATA_BYTES:
-        broken.report(
-            "metadata",
-            f"The metadata have {size} bytes; at most {MAX_METADATA_BYTES} are taken.",
-            too_large=True,
-        )
-
-
 def _check_unsubscribe(
     request: EmailRequest,
     headers: tuple[tuple[str, str], ...],
@@ -343,31 +291,3 @@ def _check_unsubscribe(
     except ValueError as error:
         broken.report("unsubscribe.list", sentence(error))
         return ""
-
-
-def check_send_at(at: datetime | None, broken: BrokenRules) -> datetime | None:
-    """The time in whole milliseconds of UTC; None for now."""
-    if at is None or at <= (now := utc_now()):
-        return None
-    if at > now + MAX_AHEAD:
-        broken.report("send_at", f"It lies more than {MAX_AHEAD.days} days ahead.")
-        return None
-    return whole_ms(at)
-
-
-def _check_expires_at(
-    at: datetime | None, send_at: datetime | None, broken: BrokenRules
-) -> datetime | None:
-    """The time in whole milliseconds of UTC; None for no end."""
-    if at is None:
-        return None
-    if at <= (send_at or utc_now()):
-        when = "the time of send_at" if send_at else "now"
-        broken.report("expires_at", f"It must be later than {when}, or the e-mail is never sent.")
-        return None
-    return whole_ms(at)
-
-
-def whole_ms(at: datetime) -> datetime:
-    at = at.astimezone(UTC)
-    return at.replace(microsecond=at.microsecond // 1000 * 1000)

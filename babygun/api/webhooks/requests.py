@@ -14,7 +14,7 @@ from babygun.api.webhooks.documents import stored_events
 from babygun.api.webhooks.rules import ALL, MAX_URL, parse_event, parse_secret, parse_url
 from babygun.email.events import EVENT_TYPES, EventType
 from babygun.errors import InvalidRequest, Violation, sentence
-from babygun.intake.request import MAX_TAG, MAX_TAGS, is_tag
+from babygun.intake.tags import MAX_TAG, MAX_TAGS, is_tag
 from babygun.runtime.settings import Settings
 
 T = TypeVar("T")
