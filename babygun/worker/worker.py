@@ -9,22 +9,17 @@ its lease runs out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from functools import partial
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any
 
 from babygun.consumer.consumer import Consumer, ConsumerFactory
 from babygun.consumer.membership import Membership
 from babygun.consumer.slices import Slice
-from babygun.domains import daily_look
-from babygun.domains.daily_look import DailyLook
-from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
 from babygun.routing.warm_up import read_plan
-from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
@@ -32,22 +27,16 @@ from babygun.smtp.tls_checks import TlsSession
 from babygun.store import Store
 from babygun.store.cluster.health import Checkup
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
-from babygun.store.upkeep import removal
-from babygun.store.upkeep.compaction import Compaction
-from babygun.store.upkeep.ending import Ending
-from babygun.store.upkeep.fullness import Fullness
-from babygun.store.upkeep.make_room import Rescue
-from babygun.store.upkeep.shedding import Shedding
 from babygun.tls_policies import refresh
 from babygun.tls_policies.policies import StsPolicies
 from babygun.tls_reports.reporting import TlsReporting
-from babygun.worker import expiry, gauges, timers
+from babygun.worker import gauges
 from babygun.worker.attempt import Attempts
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.domain_alarms import DomainAlarms
-from babygun.worker.expiry import HeldExpiry, OwnExpiry
+from babygun.worker.duties import Duties
 from babygun.worker.return_paths import ReturnPaths
 from babygun.worker.signing import Signers
 from babygun.worker.sites.sites import Sites
@@ -55,15 +44,11 @@ from babygun.worker.slots import KEPT_SITES
 from babygun.worker.tls_sessions import count_session
 from babygun.worker.warm_ups import WarmUps
 
-log = get_logger("worker")
-
 # Claims for each of a destination's connections, and beyond. They hide the time that a claim and a
 # finish take, and let batches grow. More would only be owned, out of the reach of other workers
 # and of a cancel.
 _PER_CONNECTION, _AHEAD = 8, 32
 _PER_CONNECTION_MX = 2  # there are many sites
-_LOOK_INTERVAL = 2.0  # s, between two looks at tries that wait for a connection
-_UPKEEP_INTERVAL = 1.0  # s; at full speed etcd's file grows by some 15 MB in that time
 
 
 class Worker:
@@ -114,12 +99,6 @@ class Worker:
         )
         counts = RecipientCounts(routes.label)
         self._attempts = Attempts(self.store, self._delivery, counts, self._sites.holds)
-        self._held_expiry = HeldExpiry(
-            self.store,
-            counts,
-            known=lambda site: self.dispatch.ready.waiting_of(site),
-            ended=lambda ref: self.dispatch.ready.drop(ref),
-        )
         self.membership = Membership(
             self.store,
             in_flight=lambda: len(self.dispatch.in_flight),
@@ -142,16 +121,11 @@ class Worker:
             self.dispatch,
             *(make(self.store, self.membership, self._is_sending) for make in beside),
         ]
-        self._own_expiry = OwnExpiry(self.store, counts, self.dispatch.ready)
         self.health = Checkup(self.store, "worker", routes)
-        fullness = Fullness(self.store.client, settings.etcd_quota)
-        self._compaction = Compaction(self.store.client, fullness, self.store.keys.cluster)
-        self._shedding = Shedding(self.store, fullness, self._compaction)
-        self._ending = Ending(self.store, "worker")
-        self._rescue = Rescue(self.store, fullness)
-        self._daily_look = DailyLook(self.store)
+        self._duties = Duties(
+            self.store, self.membership, self.dispatch, self._sites.holds, counts, self.health
+        )
         self._stopping = asyncio.Event()
-        self._rounds = 0  # of the timers
 
     @property
     def draining(self) -> bool:
@@ -230,40 +204,9 @@ class Worker:
             "return path keys": self._return_paths.keys.run(),
             **{type(part).__name__: part.run() for part in self._consumers},
             "health": self.health.run(),
-            "timers": self._every(timers.INTERVAL, "timers", self._make_due),
-            "ends": self._every(expiry.INTERVAL, "ends", self._expire),
-            "reconcile": self._every(
-                self._settings.reconcile_interval, "reconcile", self.dispatch.reconcile
-            ),
-            "daily look": self._every(daily_look.INTERVAL, "daily look", self._look_at_domains),
-            "slow connections": self._every(
-                _LOOK_INTERVAL, "slow connections", self.dispatch.look, checked_in=False
-            ),
-            "shedding": self._every(
-                _UPKEEP_INTERVAL,
-                "shedding",
-                partial(self._make_room, self._shed),
-                checked_in=False,
-            ),
-            "compaction": self._every(
-                _UPKEEP_INTERVAL,
-                "compaction",
-                partial(self._make_room, self._compaction.once),
-                checked_in=False,
-            ),
             "webhooks known": self.store.webhooks.run(),
             "domains known": self.store.domains.run(),
-            "removal": self._every(
-                _UPKEEP_INTERVAL,
-                "removal",
-                partial(self._make_room, partial(removal.go_on, self.store)),
-            ),
-            "ending": self._every(
-                _UPKEEP_INTERVAL,
-                "ending",
-                partial(self._make_room, self._ending.once),
-                checked_in=False,
-            ),
+            **self._duties.services(),
         }
 
     def _tls_services(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -316,53 +259,3 @@ class Worker:
     async def _check_in(self) -> None:
         await self.health.join()
         await self.membership.check_in()
-
-    async def _every(
-        self,
-        seconds: float,
-        name: str,
-        duty: Callable[[], Awaitable[None]],
-        *,
-        checked_in: bool = True,
-    ) -> None:
-        """Does a duty again and again, also when etcd is away.
-
-        ``checked_in``: only while this worker is checked in.
-        """
-        while True:
-            await asyncio.sleep(seconds)
-            if self.membership.checked_in.is_set() or not checked_in:
-                try:
-                    await duty()
-                except EtcdError as error:
-                    log.warning("duty failed", duty=name, error=str(error))
-
-    async def _make_due(self) -> None:
-        """Makes jobs due. Without a slice: overdue ones only, and less often."""
-        self._rounds += 1
-        part = self.membership.slice
-        if part.empty and self._rounds % round(timers.OVERDUE / timers.INTERVAL):
-            return
-        if made := await timers.make_due_once(self.store, part):
-            log.debug("jobs due", jobs=made)
-
-    async def _expire(self) -> None:
-        """Ends the e-mails of this worker's slice whose end has come: held ones, and known ones."""
-        held, worker_id = self._sites.holds.by_name, self.membership.worker_id
-        await self._own_expiry.once(held, worker_id)
-        await self._held_expiry.once(held, self.membership.slice, worker_id)
-
-    async def _look_at_domains(self) -> None:
-        if self.membership.leads:
-            await self._daily_look.once()
-
-    async def _shed(self) -> None:
-        await self._shedding.once()
-        await self._rescue.once(leads=self.membership.leads)
-
-    async def _make_room(self, once: Callable[[], Awaitable[object]]) -> None:
-        """One worker does it, and each one that can't check in: then etcd may be full."""
-        if self.health.joined and (
-            self.membership.leads or not self.membership.checked_in.is_set()
-        ):
-            await once()

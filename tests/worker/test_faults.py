@@ -27,6 +27,7 @@ from babygun.store.emails.on_request import cancel, retry
 from babygun.store.emails.write_loop import write_change
 from babygun.store.keys import JobRef
 from babygun.store.records import Owner
+from babygun.worker import timers
 from babygun.worker import worker as worker_module
 from tests.support.counting import Count
 from tests.support.etcd_server import EtcdServer, needs_ability
@@ -285,7 +286,7 @@ async def test_worker_whose_part_fails_stops_with_its_error(
     async def broken(*_: object) -> int:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(worker_module.timers, "make_due_once", broken)
+    monkeypatch.setattr(timers, "make_due_once", broken)
     worker = worker_module.Worker(rig.settings)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         await asyncio.wait_for(worker.run(), 20)

@@ -16,7 +16,7 @@ from babygun.store import Store
 from babygun.store.keys import range_end
 from babygun.store.records import Scope
 from babygun.store.upkeep import reserve
-from babygun.worker import worker
+from babygun.worker import duties
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
 from tests.support.rig import Rig
@@ -118,7 +118,7 @@ async def test_small_etcd_full_of_large_emails_never_comes_to_its_alarm_and_drai
     small_store: Store, smtp: MisbehavingServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two API processes at full speed, bodies of 200 KB, and a relay that is down, then up."""
-    monkeypatch.setattr(worker, "_UPKEEP_INTERVAL", 0.2)
+    monkeypatch.setattr(duties, "_UPKEEP_INTERVAL", 0.2)
     monkeypatch.setattr(quota_guard, "INTERVAL", 0.2)
     await smtp.stop()
     settings = replace(

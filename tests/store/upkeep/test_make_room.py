@@ -13,7 +13,7 @@ from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
 from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.store.upkeep import make_room as module
 from babygun.store.upkeep.make_room import make_room
-from babygun.worker import worker
+from babygun.worker import duties
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.full_store import delete_others, fill_by_others
 from tests.support.guarded_etcd import as_user, guard, role_permissions
@@ -26,7 +26,7 @@ QUOTA = 40 << 20
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_UPKEEP_INTERVAL", 0.1)
+    monkeypatch.setattr(duties, "_UPKEEP_INTERVAL", 0.1)
     for name, value in (("_FIRST", 0.2), ("_OTHERS", 0.2), ("_AGAIN", 0.5), ("_WAIT", 0.1)):
         monkeypatch.setattr(module, name, value)
 

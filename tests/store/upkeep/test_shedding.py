@@ -20,7 +20,7 @@ from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.shedding import Shedding
-from babygun.worker import worker
+from babygun.worker import duties
 from tests.store.emails.steps import HARD, OK, claimed, pending
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.invariants import check_invariants, snapshot
@@ -134,7 +134,7 @@ async def test_shedding_spares_a_lease_that_is_still_being_filled(rig: Rig) -> N
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room is made within a second, in small parts."""
     for module, name, value in (
-        (worker, "_UPKEEP_INTERVAL", 0.1),
+        (duties, "_UPKEEP_INTERVAL", 0.1),
         (fullness, "_SPAN", 0.3),
         (compaction, "HISTORY", 0.3),
         (compaction, "SHORT_HISTORY", 0.2),
