@@ -3,11 +3,11 @@ import { get, path } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count } from "./format.js";
 import { names, client, withNames } from "./names.js";
+import { Pages } from "./pages.js";
 import { go } from "./router.js";
 import { SPANS } from "./search.js";
 import { badge, cell, empty, failure, table, when } from "./status.js";
 
-const PAGE = 100;
 const NAMES = ["target", "action", "by", "outcome", "span"];
 const COLUMNS = ["When", "Who", "What", "To", "Details", "Outcome"];
 const OUTCOMES = { done: "complete", begun: "waiting", failed: "failed", unknown: "waiting" };
@@ -28,27 +28,11 @@ function asked({ span, ...filters }) {
 
 export function open(root, { query, may }) {
   let filters = filtersOf(query);
-  let entries = null;
-  let cursor = null;
-  let trouble = null;
+  const readPage = (page) => get(path("/audit", { ...asked(filters), ...page }));
+  const pages = new Pages("entries", readPage, draw);
   const tools = h("div", { class: "tools" });
   const body = h("div");
   show(root, h("h1", null, "Audit"), tools, body);
-
-  async function read(further = false) {
-    const mine = filters;
-    try {
-      const page = { limit: PAGE, cursor: further ? cursor : null };
-      const found = await get(path("/audit", { ...asked(filters), ...page }));
-      if (mine !== filters) return; // the filters are others by now
-      entries = further ? [...entries, ...found.entries] : found.entries;
-      ({ cursor } = found);
-      trouble = null;
-    } catch (error) {
-      trouble = error;
-    }
-    draw();
-  }
 
   const filter = (changes) => go(path("/page/audit", filtersOf({ ...filters, ...changes })));
 
@@ -130,10 +114,11 @@ export function open(root, { query, may }) {
     );
 
   function draw() {
+    const { rows: entries, cursor, trouble } = pages;
     const filtered = Object.keys(filters).length > 0;
     show(
       body,
-      trouble && failure(trouble, () => read()),
+      trouble && failure(trouble, () => pages.read()),
       !entries && !trouble && h("p", { class: "soft" }, "Reading…"),
       entries &&
         !entries.length &&
@@ -154,7 +139,7 @@ export function open(root, { query, may }) {
           cursor &&
             h(
               "button",
-              { type: "button", class: "quiet", onclick: () => read(true) },
+              { type: "button", class: "quiet", onclick: () => pages.read(true) },
               "Look further back",
             ),
         ),
@@ -162,10 +147,10 @@ export function open(root, { query, may }) {
   }
 
   function begin() {
-    entries = null;
+    pages.begin();
     toolbar();
     draw();
-    read();
+    pages.read();
   }
 
   withNames(may, () => {

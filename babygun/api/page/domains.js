@@ -4,6 +4,7 @@ import { h, show } from "./dom.js";
 import { many } from "./format.js";
 import { field, fillIn } from "./messages.js";
 import { client, names, withNames } from "./names.js";
+import { Pages } from "./pages.js";
 import { go } from "./router.js";
 import { badge, cell, empty, failure, table, when } from "./status.js";
 
@@ -31,22 +32,8 @@ export const clientChoice = (held, hint) =>
   );
 
 export function open(root, { may }) {
-  let domains = null;
-  let cursor = null;
-  let trouble = null;
+  const pages = new Pages("domains", (page) => get(path("/domains", page)), draw);
   const admin = may("admin");
-
-  async function read(further = false) {
-    try {
-      const found = await get(path("/domains", { limit: 100, cursor: further ? cursor : null }));
-      domains = further ? [...domains, ...found.domains] : found.domains;
-      ({ cursor } = found);
-      trouble = null;
-    } catch (error) {
-      trouble = error;
-    }
-    draw();
-  }
 
   const create = () => {
     let made;
@@ -108,6 +95,7 @@ export function open(root, { may }) {
   }
 
   function draw() {
+    const { rows, cursor, trouble } = pages;
     const columns = ["Domain", "Status", "DNS", admin && "Clients", "Looked up"].filter(Boolean);
     show(
       root,
@@ -117,23 +105,27 @@ export function open(root, { may }) {
         h("h1", null, "Domains"),
         h("button", { type: "button", onclick: create }, "New domain"),
       ),
-      trouble && failure(trouble, () => read()),
-      domains &&
-        !domains.length &&
+      trouble && failure(trouble, () => pages.read()),
+      rows &&
+        !rows.length &&
         empty(
           "No domains",
           "A sending domain has keys that sign its mail, and records in DNS by which " +
             "providers know that the mail is yours.",
         ),
-      domains?.length > 0 && table("", columns, domains.map(row)),
+      rows?.length > 0 && table("", columns, rows.map(row)),
       cursor &&
-        h("button", { type: "button", class: "quiet", onclick: () => read(true) }, "Show more"),
+        h(
+          "button",
+          { type: "button", class: "quiet", onclick: () => pages.read(true) },
+          "Show more",
+        ),
     );
   }
 
   show(root, h("h1", null, "Domains"), h("p", { class: "soft" }, "Reading…"));
-  read();
+  pages.read();
   withNames(may, draw);
-  const stop = every(REFRESH, () => !(domains?.length > 100) && read());
+  const stop = every(REFRESH, () => !(pages.rows?.length > 100) && pages.read());
   return { keys: [["+", "new domain", create]], close: stop };
 }

@@ -5,10 +5,10 @@ import { many } from "./format.js";
 import { importInto } from "./import.js";
 import { ask, doing, field, fillIn, notify } from "./messages.js";
 import { client, names, withNames } from "./names.js";
+import { Pages } from "./pages.js";
 import { go } from "./router.js";
 import { address, cell, empty, failure, none, table, when } from "./status.js";
 
-const PAGE = 100;
 const REASONS = {
   hard_bounce: "hard bounce",
   complaint: "complaint",
@@ -20,9 +20,8 @@ const COLUMNS = ["Address", "Mail", "Reason", "Since", "Until", "Why", ""];
 
 export function open(root, { query, may }) {
   let filters = wanted(query);
-  let found = null;
-  let cursor = null;
-  let trouble = null;
+  const readPage = (page) => get(path("/suppressions", { ...filters, ...page }));
+  const pages = new Pages("suppressions", readPage, draw);
   const tools = h("div", { class: "tools" });
   const body = h("div");
   const file = h("input", {
@@ -32,7 +31,7 @@ export function open(root, { query, may }) {
     "aria-label": "File to import",
     onchange: () => {
       const [chosen] = file.files;
-      if (chosen) importInto(chosen, filters, read);
+      if (chosen) importInto(chosen, filters, () => pages.read());
       file.value = "";
     },
   });
@@ -54,21 +53,6 @@ export function open(root, { query, may }) {
     tools,
     body,
   );
-
-  async function read(further = false) {
-    const asked = filters;
-    try {
-      const query = { ...filters, limit: PAGE, cursor: further === true ? cursor : null };
-      const page = await get(path("/suppressions", query));
-      if (asked !== filters) return; // the filters are others by now
-      found = further === true ? [...found, ...page.suppressions] : page.suppressions;
-      ({ cursor } = page);
-      trouble = null;
-    } catch (error) {
-      trouble = error;
-    }
-    draw();
-  }
 
   const filter = (changes) => go(path("/page/suppressions", wanted({ ...filters, ...changes })));
 
@@ -148,7 +132,7 @@ export function open(root, { query, may }) {
         post(path("/suppressions", { client: filters.client }), Object.fromEntries(form)),
       async done() {
         notify("The address is suppressed.");
-        await read();
+        await pages.read();
       },
     });
 
@@ -168,7 +152,7 @@ export function open(root, { query, may }) {
       const query = { list: one.list, client: may("admin") ? one.client_id : null };
       await call("DELETE", path(`/suppressions/${encodeURIComponent(one.email)}`, query));
       notify(`${one.email} is free again.`);
-      await read();
+      await pages.read();
     });
 
   function row(one) {
@@ -208,11 +192,12 @@ export function open(root, { query, may }) {
   }
 
   function draw() {
+    const { rows: found, cursor, trouble } = pages;
     const filtered = Object.keys(filters).length > 0;
     show(
       body,
       trouble
-        ? failure(trouble, () => read())
+        ? failure(trouble, () => pages.read())
         : !found
           ? h("p", { class: "soft" }, "Reading…")
           : found.length
@@ -236,7 +221,7 @@ export function open(root, { query, may }) {
             cursor &&
               h(
                 "button",
-                { type: "button", class: "quiet", onclick: () => read(true) },
+                { type: "button", class: "quiet", onclick: () => pages.read(true) },
                 "Show more",
               ),
           )
@@ -245,10 +230,10 @@ export function open(root, { query, may }) {
   }
 
   function begin() {
-    found = null;
+    pages.begin();
     toolbar();
     draw();
-    read();
+    pages.read();
   }
 
   withNames(may, () => {

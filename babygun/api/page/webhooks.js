@@ -4,6 +4,7 @@ import { h, show } from "./dom.js";
 import { count } from "./format.js";
 import { field, fillIn } from "./messages.js";
 import { client, withNames } from "./names.js";
+import { Pages } from "./pages.js";
 import { badge, cell, empty, failure, shownOnce, table, when } from "./status.js";
 
 const REFRESH = 5000; // ms between two readings
@@ -101,22 +102,8 @@ export const secretOf = (made, title, close) =>
   ]);
 
 export function open(root, { may }) {
-  let webhooks = null;
-  let cursor = null;
-  let trouble = null;
+  const pages = new Pages("webhooks", (page) => get(path("/webhooks", page)), draw);
   let made = null;
-
-  async function read(further = false) {
-    try {
-      const found = await get(path("/webhooks", { limit: 100, cursor: further ? cursor : null }));
-      webhooks = further ? [...webhooks, ...found.webhooks] : found.webhooks;
-      ({ cursor } = found);
-      trouble = null;
-    } catch (error) {
-      trouble = error;
-    }
-    draw();
-  }
 
   const create = () =>
     askFor(null, {
@@ -125,7 +112,7 @@ export function open(root, { may }) {
         made = await post("/webhooks", body);
       },
       async done() {
-        await read();
+        await pages.read();
         root.querySelector(".secret")?.focus();
       },
     });
@@ -149,6 +136,7 @@ export function open(root, { may }) {
   }
 
   function draw() {
+    const { rows, cursor, trouble } = pages;
     show(
       root,
       h(
@@ -158,22 +146,26 @@ export function open(root, { may }) {
         h("button", { type: "button", onclick: create }, "New webhook"),
       ),
       made && secretOf(made, "The webhook is made", () => ((made = null), draw())),
-      trouble && failure(trouble, () => read()),
-      webhooks &&
-        !webhooks.length &&
+      trouble && failure(trouble, () => pages.read()),
+      rows &&
+        !rows.length &&
         empty(
           "No webhooks",
           "A webhook is a URL of yours. Babygun sends there what happens to your e-mails.",
         ),
-      webhooks?.length > 0 && table("", COLUMNS, webhooks.map(row), ["Waiting"]),
+      rows?.length > 0 && table("", COLUMNS, rows.map(row), ["Waiting"]),
       cursor &&
-        h("button", { type: "button", class: "quiet", onclick: () => read(true) }, "Show more"),
+        h(
+          "button",
+          { type: "button", class: "quiet", onclick: () => pages.read(true) },
+          "Show more",
+        ),
     );
   }
 
   show(root, h("h1", null, "Webhooks"), h("p", { class: "soft" }, "Reading…"));
-  read();
+  pages.read();
   withNames(may, draw);
-  const stop = every(REFRESH, () => !(webhooks?.length > 100) && read());
+  const stop = every(REFRESH, () => !(pages.rows?.length > 100) && pages.read());
   return { keys: [["+", "new webhook", create]], close: stop };
 }

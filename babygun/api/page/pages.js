@@ -1,0 +1,33 @@
+// A list of the API that is read page by page, such as that of the domains.
+const PAGE = 100;
+
+export class Pages {
+  // `name`: of the list in an answer. `get(page)`: reads a page; `page`: its limit and cursor.
+  // `changed()` is called after each reading.
+  constructor(name, get, changed) {
+    // `rows`: null until they are read. `trouble`: why the last reading failed.
+    Object.assign(this, { name, get, changed, rows: null, cursor: null, trouble: null, turn: 0 });
+  }
+
+  // Begins with nothing: another list is wanted.
+  begin() {
+    this.rows = null;
+    this.turn += 1;
+  }
+
+  // Reads the first page again, or `further` the next one.
+  async read(further = false) {
+    const { turn } = this;
+    try {
+      const page = await this.get({ limit: PAGE, cursor: further ? this.cursor : null });
+      if (turn !== this.turn) return;
+      const found = page[this.name];
+      this.rows = further ? [...this.rows, ...found] : found;
+      this.cursor = page.cursor;
+      this.trouble = null;
+    } catch (error) {
+      this.trouble = error;
+    }
+    this.changed();
+  }
+}
