@@ -15,6 +15,7 @@ from typing import Literal
 from babygun.email.return_path import PREFIX
 from babygun.runtime.tasks import cancel_all
 from scripts.chaos.history import Recorder, Returned
+from scripts.chaos.returned_mail import bounce_message, complaint
 from scripts.chaos.senders import RETURN_HOST
 
 _LATER = 2.0  # s, at most, until a message comes back for the first time
@@ -22,49 +23,6 @@ _PAUSES = (0.3, 1.0)  # s, between two tries
 _PATIENCE = 10.0  # s, for each reply
 _AT_ONCE = 40
 _FORGED, _FORWARDED = 0.2, 0.3  # parts of all bounce messages
-
-_BOUNCE = """\
-From: MAILER-DAEMON@mx.chaos.example
-Subject: Undelivered Mail Returned to Sender
-Content-Type: multipart/report; report-type=delivery-status; boundary=b
-
---b
-Content-Type: text/plain
-
-I'm sorry.
-
---b
-Content-Type: message/delivery-status
-
-Reporting-MTA: dns; mx.chaos.example
-
-Final-Recipient: rfc822; {recipient}
-Action: failed
-Status: 5.1.1
-Diagnostic-Code: smtp; 550 5.1.1 no such user here
-
---b--
-"""
-_COMPLAINT = """\
-From: feedback@isp.chaos.example
-Subject: complaint
-Content-Type: multipart/report; report-type=feedback-report; boundary=b
-
---b
-Content-Type: message/feedback-report
-
-Feedback-Type: abuse
-User-Agent: chaos/1
-Version: 1
-Original-Rcpt-To: {recipient}
-
---b
-Content-Type: message/rfc822
-
-{head}
-
---b--
-"""
 
 
 @dataclass(frozen=True)
@@ -107,7 +65,7 @@ class Returns:
         named = recipient
         if self._random.random() < _FORWARDED and _is_of_one(sender, recipient):
             named = "someone@forwarded.example"
-        text = _BOUNCE.format(recipient=named)
+        text = bounce_message(named)
         self._bring(_Report("bounce", sender, email_id, recipient, sender, False, text))
         if self._random.random() < _FORGED:
             address = _with_wrong_mac(sender)
@@ -116,7 +74,7 @@ class Returns:
     def forge(self, sender: str, email_id: str, recipient: str) -> None:
         """Somebody makes up a bounce message about a message that was delivered."""
         if sender.startswith(PREFIX):
-            text = _BOUNCE.format(recipient=recipient)
+            text = bounce_message(recipient)
             address = _with_wrong_mac(sender)
             self._bring(_Report("bounce", address, email_id, recipient, sender, True, text))
 
@@ -127,7 +85,7 @@ class Returns:
         head = message.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").replace("\r\n", "\n")
         if self._random.random() < 0.5:
             head = f"Return-Path: <{sender}>\n{head}"
-        text = _COMPLAINT.format(recipient=recipient, head=head)
+        text = complaint(recipient, head)
         address = f"complaints@{RETURN_HOST}"
         self._bring(_Report("complaint", address, email_id, recipient, sender, False, text))
 

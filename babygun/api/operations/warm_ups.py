@@ -66,7 +66,7 @@ async def list_warm_ups(request: web.Request) -> web.Response:
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_warm_up(request: web.Request) -> web.Response:
-    return await _answer(request, _plan(request))
+    return await _answer(request)
 
 
 @routes.call(
@@ -85,7 +85,7 @@ async def skip_warm_up(request: web.Request) -> web.Response:
     """
     await _change(request, sources.skip)
     log.info("warm-up skipped by operator", source=request.match_info["source"])
-    return await _answer(request, _plan(request))
+    return await _answer(request)
 
 
 @routes.call(
@@ -104,7 +104,7 @@ async def restart_warm_up(request: web.Request) -> web.Response:
     """
     await _change(request, sources.begin_again)
     log.info("warm-up restarted by operator", source=request.match_info["source"])
-    return await _answer(request, _plan(request))
+    return await _answer(request)
 
 
 async def _change(request: web.Request, change: Callable[..., Awaitable[sources.Source]]) -> None:
@@ -125,8 +125,9 @@ async def _require(request: web.Request, store: Store, name: str) -> None:
         raise NotFound("there is no such source address and no such sending domain")
 
 
-async def _answer(request: web.Request, plan: Plan) -> web.Response:
-    name, routing = request.match_info["source"], request.app[ROUTING]
+async def _answer(request: web.Request) -> web.Response:
+    """The source as it is now. Raises Conflict and NotFound."""
+    plan, name, routing = _plan(request), request.match_info["source"], request.app[ROUTING]
     found = await read_warm_up(
         request.app[STORE], name, plan, routing.sources, routing.provider_sites
     )

@@ -268,23 +268,28 @@ async def test_email_beyond_the_daily_limit_gets_429_with_what_remains(admin: Ru
     assert (await admin.call("GET", f"/clients/{client.id}")).json["recipients_today"] >= 2
 
 
-async def test_change_whose_outcome_was_not_known_is_made_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, _ = await create_client(store, name="shop", scopes=("emails:send",))
-    original, calls = store.client.txn, 0
+def first_answer_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Txn]:
+    """The first transaction is made, but its caller does not learn so. Returns all that come."""
+    original, calls = store.client.txn, list[Txn]()
 
     async def unsure(txn: Txn, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
+        calls.append(txn)
         result = await original(txn, **kwargs)
-        if calls == 1:
+        if len(calls) == 1:
             raise OutcomeUnknown
         return result
 
     monkeypatch.setattr(store.client, "txn", unsure)
+    return calls
+
+
+async def test_change_whose_outcome_was_not_known_is_made_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, _ = await create_client(store, name="shop", scopes=("emails:send",))
+    calls = first_answer_lost(store, monkeypatch)
     changed, secret = await rotate_secret(store, client.id, end_tokens=True)
-    assert (changed.series, calls) == (1, 1) and verify_secret(changed, secret, utc_now())
+    assert (changed.series, len(calls)) == (1, 1) and verify_secret(changed, secret, utc_now())
     assert changed.previous and changed.previous.secret_hash == client.secret_hash
 
 
@@ -333,17 +338,6 @@ async def test_clients_are_managed_with_the_scope_admin_only(api: RunningApi) ->
 async def test_client_whose_making_was_not_confirmed_is_made_once_with_the_secret_in_the_answer(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = store.client.txn
-    calls = 0
-
-    async def unsure(txn: Txn, **kwargs: Any) -> Any:
-        nonlocal calls
-        calls += 1
-        result = await original(txn, **kwargs)
-        if calls == 1:
-            raise OutcomeUnknown
-        return result
-
-    monkeypatch.setattr(store.client, "txn", unsure)
+    first_answer_lost(store, monkeypatch)
     client, _ = await create_client(store, name="shop", scopes=("emails:send",))
     assert await list_clients(store) == [client]
