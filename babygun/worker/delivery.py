@@ -6,21 +6,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection
-from functools import cache
 
 from msgspec import Struct, field
 
 from babygun.email.addresses import needs_smtputf8
 from babygun.email.model import Content, queue_recipients
 from babygun.email.tries import RecipientResult, recipients_of_try
-from babygun.errors import EtcdError, OutOfResources
-from babygun.mime import (
-    feedback_id,
-    heeds_tls_policies,
-    message_id,
-    render,
-    with_unsubscribe_link,
-)
+from babygun.errors import OutOfResources
+from babygun.mime import heeds_tls_policies
 from babygun.mime import needs_smtputf8 as content_needs_smtputf8
 from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import LookupFailed, NoMailHost
@@ -48,10 +41,9 @@ from babygun.smtp.connection_count import MOST, ConnectionCount
 from babygun.smtp.replies import Reply
 from babygun.smtp.tls_checks import TlsSession
 from babygun.store.emails.claims import Claim
-from babygun.store.secret_keys import SecretKey
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
-from babygun.store.unsubscribe.tokens import make_token
 from babygun.worker.copies import send_copies
+from babygun.worker.messages import Message, Messages
 from babygun.worker.replies import Crowded, Replied, Replies, Unauthenticated
 from babygun.worker.results import Sent, SessionFault, without_host
 from babygun.worker.return_paths import ReturnPathOfTry, ReturnPaths
@@ -62,7 +54,6 @@ from babygun.worker.warm_ups import Reservation, WarmUps
 log = get_logger("worker")
 
 _POOL_UNUSED = 2.0  # s, after which a pool without connections is dropped: domains are many
-_READ_AGAIN = 0.5  # s, after a read that failed
 _OTHER_FILES = 256  # beside connections to servers
 _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are many of them
 
@@ -129,9 +120,9 @@ class Delivery:
     ) -> None:
         self._warm_ups = warm_ups
         self._tls_session = tls_session
-        self._routes, self._link_keys, self._signers = routes, link_keys, signers
+        self._routes, self._signers = routes, signers
+        self._messages = Messages(link_keys, settings.feedback_id)
         self._return_paths = return_paths
-        self._sender_id = settings.feedback_id
         self._replies = Replies(Classifier.load(settings.reply_rules), replied, unauthenticated)
         hostname = settings.smtp_hostname or socket.getfqdn()
         files = allow_open_files(settings.worker_concurrency + _OTHER_FILES + MOST)
@@ -259,7 +250,7 @@ class Delivery:
 
     async def _send_message(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
         """Sends one message to all recipients."""
-        message, utf8 = self._message(attempt, todo, progress)
+        message, utf8 = self._message(attempt, progress), _needs_smtputf8(attempt, todo)
         groups = [todo]
         results = attempt.sent.results
         try:
@@ -273,18 +264,8 @@ class Delivery:
 
     async def _send_copies(self, attempt: _Try, todo: tuple[str, ...], progress: Progress) -> None:
         """Sends each recipient a copy of its own, with a link to unsubscribe if it has links."""
-        link, email = attempt.content.unsubscribe, attempt.claim.email
-        key = await self._link_key(link.kid) if link else None
-        render_once = cache(self._message(attempt, (), progress)[0])
-
-        def copy_for(address: str) -> Callable[[bool, bool], bytes]:
-            if link is None or key is None:
-                return render_once
-            token = make_token(key.kid, key.secret, email.client_id, email.list, address)
-            url = f"{link.url}/{token}"
-            return lambda eight_bit, smtputf8: with_unsubscribe_link(
-                render_once(eight_bit, smtputf8), url
-            )
+        rendered = self._message(attempt, progress)
+        copy_for = await self._messages.copies(attempt.claim.email, attempt.content, rendered)
 
         async def send(address: str) -> None:
             message = copy_for(address)
@@ -299,44 +280,21 @@ class Delivery:
 
         await send_copies(attempt.claim, todo, attempt.sent, send)
 
-    def _message(
-        self, attempt: _Try, recipients: tuple[str, ...], progress: Progress
-    ) -> tuple[Callable[[bool, bool], bytes], bool]:
-        """What renders the message, and whether some address of it needs SMTPUTF8."""
-        email, content = attempt.claim.email, attempt.content
-        identity = message_id(email)
-        feedback = feedback_id(email, self._sender_id) if self._sender_id else ""
+    def _message(self, attempt: _Try, progress: Progress) -> Message:
+        def connected() -> None:
+            progress.connected = True  # what the server offers is known
+
         # A relay may pass the mail on to a server without 8BITMIME, and would encode it again: the
         # signature would not fit any more (RFC 6376, 5.3).
         seven_bit = attempt.signer is not None and not attempt.destination.is_mx
-
-        def message(eight_bit: bool, smtputf8: bool) -> bytes:
-            progress.connected = True  # what the server offers is known
-            return render(
-                content,
-                message_id=identity,
-                date=email.created_at,
-                smtputf8=smtputf8,
-                eight_bit=eight_bit and not seven_bit,
-                feedback_id=feedback,
-            )
-
-        return message, _needs_smtputf8(attempt, recipients)
-
-    async def _link_key(self, kid: str) -> SecretKey:
-        """Waits for etcd: without it the results could not be written either."""
-        while True:
-            try:
-                return await self._link_keys.find(kid)
-            except EtcdError as error:
-                log.warning("unsubscribe key not read", error=str(error))
-                await asyncio.sleep(_READ_AGAIN)
+        email, content = attempt.claim.email, attempt.content
+        return self._messages.message(email, content, seven_bit=seven_bit, asked=connected)
 
     async def _send_groups(
         self,
         attempt: _Try,
         groups: list[tuple[str, ...]],
-        message: Callable[[bool, bool], bytes],
+        message: Message,
         utf8: bool,
         progress: Progress,
     ) -> None:

@@ -298,7 +298,7 @@ async def test_delivery_that_fails_by_our_own_fault_uses_up_tries_and_says_so(
     def broken(*_: object, **__: object) -> bytes:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("babygun.worker.delivery.render", broken)
+    monkeypatch.setattr("babygun.worker.messages.render", broken)
     async with rig.worker():
         [email] = await rig.ended(await rig.send("ann@example.org"))
     assert (email.status, email.recipients[0].reply_class, email.tries) == ("failed", "internal", 3)
