@@ -81,15 +81,15 @@ class Followed(Generic[K]):
     async def read(self) -> int:
         """Reads all of them. Returns the revision. Raises EtcdError.
 
-        What is known from a later revision comes from data that etcd has no more. Its revisions
-        begin again, so nothing else would ever say that such a state has ended.
+        A state that was known before, and is newer than what is read, comes from data that etcd
+        has no more: it was restored. Nothing else would ever say that such a state has ended.
         """
         known = dict(self.by_name)
         found = await self._store.client.range(self._prefix, range_end(self._prefix))
-        for name, before in known.items():
-            if before.revision > found.revision:
-                self._forget(name, before.revision)
         now = {kept.name: kept for kv in found.kvs if (kept := self._decode(kv))}
+        for name, before in known.items():
+            if before.revision > (now[name].revision if name in now else found.revision):
+                self._forget(name, before.revision)
         for name in self.by_name.keys() - now.keys():
             self._forget(name, found.revision)
         for kept in now.values():

@@ -137,6 +137,19 @@ async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
     assert holds.by_name == {"b": kept}
 
 
+async def test_hold_that_was_changed_after_the_backup_that_was_restored_is_as_etcd_has_it(
+    rig: Rig,
+) -> None:
+    """The restored key is older than what is known, but etcd's revision is not."""
+    holds = Holds(rig.store)
+    restored = await begin(rig.store, "a", REFUSED, worker_id="w1")
+    assert restored
+    await begin(rig.store, "b", REFUSED, worker_id="w1")
+    holds.learn(restored._replace(revision=restored.revision + 1))
+    await holds.read()
+    assert holds.by_name["a"] == restored
+
+
 def test_hold_of_a_later_version_can_be_read() -> None:
     data = (
         b'{"site":"main","reason":"operator","since":"2026-11-25T09:00:00Z","set_by":"ann",'
