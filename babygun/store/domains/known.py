@@ -117,12 +117,19 @@ class KnownDomains:
         prefix = self._keys.domains
 
         async def read() -> int:
+            before = dict(self._domains)
             found = await self._client.range(prefix, range_end(prefix))
-            there = {self._keys.last_part(kv.key) for kv in found.kvs}
-            for name in self._domains.keys() - there:
+            there = {self._keys.last_part(kv.key): kv.mod_revision for kv in found.kvs}
+            deleted = before.keys() - self._domains.keys()  # meanwhile: the watch brings the rest
+            for name, known in before.items():
+                if known[1] > there.get(name, found.revision) and self._domains.get(name) is known:
+                    self._drop(name)  # of data that etcd has no more: it was restored
+            self._followed = 0
+            for name in self._domains.keys() - there.keys():
                 self.forget(name, found.revision)
             for kv in found.kvs:
-                self._take(kv)
+                if self._keys.last_part(kv.key) not in deleted:
+                    self._take(kv)
             self._followed = found.revision
             self.ready.set()
             return found.revision

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from msgspec.structs import replace
+
 from babygun.runtime.clock import utc_now
 from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
@@ -97,6 +99,24 @@ async def test_read_that_comes_after_the_deletion_does_not_bring_a_domain_back(
         await following.until()
         following.known.learn(domain, found.mod_revision)
         assert following.known.get(NAME) is None
+
+
+async def test_domains_of_a_restored_backup_take_the_place_of_later_ones(store: Store) -> None:
+    """Restored keys are older than what is known, but etcd's revision is not."""
+    shop = await client_of(store, "shop")
+    restored = await new_domain(store, shop)
+    lost = await new_domain(store, shop, "lost.example")
+    known = KnownDomains(store.client, store.keys)
+    known.learn(replace(restored, clients=()), 10**15)
+    known.learn(lost, 10**15)
+    known._followed = 10**15  # as it was before the backup was restored
+    await store.client.delete(store.keys.domain(lost.name))
+    task = asyncio.create_task(known.run())
+    try:
+        await known.ready.wait()
+        assert known.all() == [restored]
+    finally:
+        await cancel_all(task)
 
 
 async def test_domains_are_read_by_name_without_being_followed(store: Store) -> None:
