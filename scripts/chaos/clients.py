@@ -12,7 +12,7 @@ import json
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any, Protocol, Self
@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 import aiohttp
 
 from babygun.runtime.tasks import cancel_all
+from scripts.chaos.answers import DAILY_LIMIT, Answer, ids_of, may_repeat
 from scripts.chaos.history import Answered, Asked, Call, Mail, Recorder
 from scripts.chaos.mail import Draft, Drafts
 from scripts.chaos.parts import Part
@@ -29,16 +30,16 @@ PAUSES = (0.1, 0.3, 1.0)  # s, before a call is repeated; the last one from then
 MOST_OPEN = 400  # calls that are not answered for good; a source then waits
 REMEMBERED = 2000  # ids of accepted e-mails, for cancels and retries
 
+_METHODS = {"read": "GET", "change": "PATCH", "change-client": "PATCH", "erase": "DELETE"}
 
-@dataclass(frozen=True)
-class Answer:
-    """``status``: 0 if there was none. ``sent``: whether the request may have reached the API."""
 
-    status: int
-    body: Any = None
-    sent: bool = True
-    problem: str = ""
-    repeated: bool = False
+@dataclass
+class Login:
+    """A client of the API. ``tokens``: by API process: their clocks may differ."""
+
+    client_id: str
+    secret: str
+    tokens: dict[str, str] = field(default_factory=dict)
 
 
 class Service(Protocol):
@@ -67,9 +68,9 @@ class Clients:
         self._service = service
         self._apis = itertools.cycle(service.apis)
         self._numbers = itertools.count(1)
-        self._tokens: dict[str, str] = {}  # by API process: their clocks may differ
+        self._login = Login(service.client_id, service.client_secret)
         self._keys = itertools.count(1)
-        self._open: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.Task[object]] = set()
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
     async def __aenter__(self) -> Self:
@@ -84,34 +85,63 @@ class Clients:
         """Calls that go on."""
         return len(self._open)
 
-    def drafts(self, random: Random, name: str, domains: Sequence[str] = ()) -> Drafts:
-        """Makes e-mails whose marks begin with ``name``. ``domains``: else those of the relays."""
-        return Drafts(random, domains or self._service.domains, name, self._numbers)
+    @property
+    def apis(self) -> Sequence[Part]:
+        """The API processes."""
+        return self._service.apis
+
+    def drafts(
+        self, random: Random, name: str, domains: Sequence[str] = (), *, holds: bool = True
+    ) -> Drafts:
+        """Makes e-mails whose marks begin with ``name``. ``domains``: else those of the relays.
+
+        ``holds``: whether the client that sends them holds the run's sending domains.
+        """
+        to = domains or self._service.domains
+        return Drafts(random, to, name, self._numbers, holds=holds)
 
     async def send(
-        self, drafts: Sequence[Draft], *, key: bool, patience: float = PATIENCE, batch: bool = False
+        self,
+        drafts: Sequence[Draft],
+        *,
+        key: bool,
+        patience: float = PATIENCE,
+        batch: bool = False,
+        login: Login | None = None,
     ) -> None:
         """Sends an e-mail, or a batch, and goes on at once. Waits while too many calls are open.
 
-        ``key``: with an Idempotency-Key. ``patience``: s until it gives up one answer.
+        ``key``: with an Idempotency-Key. ``patience``: s until it gives up one answer. ``login``:
+        else that of the run's own client.
         """
         while len(self._open) >= MOST_OPEN:
             await asyncio.wait(self._open, return_when=asyncio.FIRST_COMPLETED)
-        self._start(self._send(drafts, key, patience, batch))
+        self.start(self._send(drafts, key, patience, batch, login))
 
-    def _start(self, call: Coroutine[None, None, None]) -> None:
+    def start(self, call: Coroutine[None, None, object]) -> None:
+        """Makes calls, and goes on at once. The run ends when they have ended."""
         task = asyncio.create_task(call)
         self._open.add(task)
         task.add_done_callback(self._closed)
 
-    def _closed(self, task: asyncio.Task[None]) -> None:
+    def _closed(self, task: asyncio.Task[object]) -> None:
         self._open.discard(task)
         if not task.cancelled() and (error := task.exception()):
             self.surprises[f"the harness: {error!r}"] += 1
 
+    async def accepted_one(self, draft: Draft) -> bool:
+        """Sends an e-mail with a key. Returns when it is accepted; False: it is not."""
+        return await self._send([draft], True, PATIENCE, False, None)
+
     async def _send(
-        self, drafts: Sequence[Draft], with_key: bool, patience: float, batch: bool
-    ) -> None:
+        self,
+        drafts: Sequence[Draft],
+        with_key: bool,
+        patience: float,
+        batch: bool,
+        login: Login | None,
+    ) -> bool:
+        """Whether all are accepted."""
         key = f"key-{next(self._keys)}" if with_key else None
         requests = [draft.request for draft in drafts]
         body = json.dumps(requests if batch else requests[0]).encode()
@@ -124,26 +154,43 @@ class Clients:
                 "/emails/batch" if batch else "/emails",
                 body,
                 patience,
+                login=login,
                 key=key,
                 mails=tuple(draft.mail for draft in drafts),
             )
-            ids = {each for each in _ids(answer) if each}
+            ids = {each for each in ids_of(answer) if each}
             self.accepted.extend(ids - accepted)
             self.counts["accepted"] += len(ids - accepted)
             accepted |= ids
             if len(accepted) == len(drafts):
-                return
+                return True
             patience = min(1.5 * patience, PATIENCE)
             if not may_repeat(answer, with_key=with_key):
                 unknown = answer.status == 0 or answer.status >= 500
                 self._wonder(call, answer)
                 self.counts["unknown" if unknown else "refused"] += len(drafts) - len(accepted)
-                return
+                return False
             await asyncio.sleep(pause * self.random.uniform(0.5, 1.5))
+        raise AssertionError("the pauses do not end")
+
+    async def until_done(self, call: Call, path: str, body: object = None) -> tuple[Any, int]:
+        """Makes an operator's call again and again until it succeeds, or is refused for good.
+
+        Returns the answer's body, and how many calls it took. Body None: it was refused.
+        """
+        data = None if body is None else json.dumps(body).encode()
+        for number in itertools.count(1):
+            answer = await self._call(call, path, data, PATIENCE)
+            if answer.status in (200, 201):
+                return answer.body, number
+            if answer.status not in (0, 401, 429, 503):
+                return None, number
+            await asyncio.sleep(PAUSES[-1] * self.random.uniform(0.5, 1.5))
+        raise AssertionError("a count does not end")
 
     def start_change(self, call: Call, email_id: str) -> None:
         """Cancels, retries, hurries, changes or reads an e-mail, once, and goes on at once."""
-        self._start(self._change(call, email_id))
+        self.start(self._change(call, email_id))
 
     async def _change(self, call: Call, email_id: str) -> None:
         self.counts[call] += 1
@@ -166,7 +213,7 @@ class Clients:
 
     def _wonder(self, call: Call, answer: Answer) -> None:
         """Counts an answer that no client should get."""
-        if answer.status not in (0, 207, 503):
+        if answer.status not in (0, 207, 503) and answer.problem != DAILY_LIMIT:
             self.surprises[f"{call}: {answer.status} {answer.problem}"] += 1
 
     async def _call(
@@ -176,28 +223,31 @@ class Clients:
         body: bytes | None,
         patience: float,
         *,
+        login: Login | None = None,
         key: str | None = None,
         mails: tuple[Mail, ...] = (),
         email_id: str | None = None,
     ) -> Answer:
         """One request to the next API process, with its entries in the history."""
         api, number = next(self._apis), self.recorder.next_number()
-        if api.name not in self._tokens:
-            await self._authorize(api)
-        headers = {"Authorization": f"Bearer {self._tokens.get(api.name, '')}"}
+        login = login or self._login
+        if api.name not in login.tokens:
+            await self.sign_in(login, api)
+        headers = {"Authorization": f"Bearer {login.tokens.get(api.name, '')}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if key:
             headers["Idempotency-Key"] = key
-        client = self._service.client_id
         self.recorder.add(
-            Asked(self.recorder.now(), number, client, api.number, call, key, mails, email_id)
+            Asked(
+                self.recorder.now(), number, login.client_id, api.number, call, key, mails, email_id
+            )
         )
         answer = Answer(0, problem="the run ended")
         try:
             async with asyncio.timeout(patience):
                 answer = await self._request(
-                    {"read": "GET", "change": "PATCH"}.get(call, "POST"),
+                    _METHODS.get(call, "POST"),
                     f"{self._service.url(api)}{path}",
                     body,
                     headers,
@@ -214,13 +264,13 @@ class Clients:
                     self.recorder.now(),
                     number,
                     answer.status,
-                    tuple(_ids(answer)),
+                    tuple(ids_of(answer)),
                     answer.problem,
                     answer.repeated,
                 )
             )
         if answer.status == 401:
-            self._tokens.pop(api.name, None)
+            login.tokens.pop(api.name, None)
         return answer
 
     async def _request(
@@ -234,35 +284,15 @@ class Clients:
             repeated = answer.headers.get("Idempotent-Replayed") == "true"
             return Answer(answer.status, content, problem=problem, repeated=repeated)
 
-    async def _authorize(self, api: Part) -> None:
-        given = {
-            "client_id": self._service.client_id,
-            "client_secret": self._service.client_secret,
-        }
+    async def sign_in(self, login: Login, api: Part) -> int:
+        """Asks for a token. Returns the status of the answer, 0 for none."""
+        given = {"client_id": login.client_id, "client_secret": login.secret}
         with suppress(aiohttp.ClientError, OSError, TimeoutError):
             async with (
                 asyncio.timeout(5),
                 self._session.post(f"{self._service.url(api)}/tokens", json=given) as answer,
             ):
                 if answer.status == 200:
-                    self._tokens[api.name] = (await answer.json())["token"]
-
-
-def _ids(answer: Answer) -> list[str | None]:
-    """The ids of a send or a batch; one per e-mail, None for one that was not taken."""
-    if answer.status not in (202, 207) or not isinstance(answer.body, dict):
-        return []
-    if "results" in answer.body:
-        return [each.get("id") for each in answer.body["results"]]
-    return [answer.body["id"]] if "id" in answer.body else []
-
-
-def may_repeat(answer: Answer, *, with_key: bool) -> bool:
-    """Whether docs/api.md allows to repeat the call."""
-    if answer.status in (401, 429):
-        return True
-    if answer.status == 503:
-        return with_key or answer.problem not in ("outcome-unknown", "out-of-memory")
-    if answer.status == 207:
-        return with_key
-    return answer.status == 0 and (with_key or not answer.sent)
+                    login.tokens[api.name] = (await answer.json())["token"]
+                return answer.status
+        return 0

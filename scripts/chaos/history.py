@@ -50,7 +50,19 @@ class Mail(msgspec.Struct, frozen=True, array_like=True, gc=False):
     send_at: float | None = None  # in seconds of the run
 
 
-Call = Literal["send", "batch", "cancel", "retry", "send-now", "change", "read"]
+Call = Literal[
+    "send",
+    "batch",
+    "cancel",
+    "retry",
+    "send-now",
+    "change",
+    "read",
+    "erase",
+    "make-client",
+    "change-client",
+    "rotate-secret",
+]
 
 
 class Asked(Event, frozen=True):
@@ -136,6 +148,27 @@ class Reported(Event, frozen=True):
     domain: str
     day: str
     sessions: int
+    status: int
+
+
+class Erased(Event, frozen=True):
+    """An erasure of an address was answered as done: with no cursor, and nothing under way."""
+
+    address: str
+
+
+class SecretTried(Event, frozen=True):
+    """A client has asked for a token with one of its secrets, at ``asked``.
+
+    ``place``: 0 for the newest secret, 1 for the one before, 2 for an older one. ``rotated``: when
+    the newest one was asked for, and given. ``grace``: seconds from then on for the one before.
+    ``status``: of the answer.
+    """
+
+    asked: float
+    place: int
+    rotated: tuple[float, float]
+    grace: float
     status: int
 
 
@@ -306,6 +339,8 @@ AnyEvent = (
     | Received
     | Returned
     | Reported
+    | Erased
+    | SecretTried
     | Linked
     | Greylisted
     | Notified

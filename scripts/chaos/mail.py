@@ -29,6 +29,15 @@ _IN_A_HUNDRED: dict[Kind, int] = {
     "late-bounce": 4,
     "complain": 2,
 }
+ERASED = "-erased"  # the local part of an address that will be erased ends so
+# None whose mail comes back: that would bring the address back, too.
+_OF_ERASED: tuple[tuple[Kind, int], ...] = (
+    ("ok", 0),
+    ("ok", 0),
+    ("defer", 1),
+    ("defer", ALWAYS),
+    ("bounce", 0),
+)
 _HELD = 0.4  # the part of all e-mails that a held domain sends
 _WORDS = ("mail", "that", "is", "lost", ".", "..", ".dot", "Grüße", "你好", "=3D", "--", "From")
 
@@ -44,13 +53,21 @@ class Draft:
 class Drafts:
     """Makes e-mails by chance. ``domains``: those of the relays.
 
-    ``numbers``: of all e-mails of the run, so that marks are unique in it.
+    ``numbers``: of all e-mails of the run, so that marks are unique in it. ``holds``: whether the
+    client that sends them holds the run's sending domains.
     """
 
     def __init__(
-        self, random: Random, domains: Sequence[str], name: str, numbers: Iterator[int]
+        self,
+        random: Random,
+        domains: Sequence[str],
+        name: str,
+        numbers: Iterator[int],
+        *,
+        holds: bool = True,
     ) -> None:
-        self._random, self._domains, self._name = random, domains, name
+        self._holds = holds
+        self._random, self.domains, self._name = random, domains, name
         self._numbers = numbers
 
     def one(self, *, now: float, send_in: float | None = None, size: int = 0) -> Draft:
@@ -59,7 +76,7 @@ class Drafts:
         ``size``: bytes of an attachment; none for 0.
         """
         number, mark = self._next()
-        to = (self._address(mark, self._random.choice(self._domains), self._behaviour()),)
+        to = (self._address(mark, self._random.choice(self.domains), self._behaviour()),)
         return self._draft(number, mark, to, now, send_in, size)
 
     def to_many(self, count: int, *, now: float) -> Draft:
@@ -67,7 +84,7 @@ class Drafts:
         number, mark = self._next()
         to = tuple(
             self._address(
-                f"{mark}-{place}", self._random.choice(self._domains), self._behaviour(among=True)
+                f"{mark}-{place}", self._random.choice(self.domains), self._behaviour(among=True)
             )
             for place in range(count)
         )
@@ -79,11 +96,30 @@ class Drafts:
         ``place``: picks its domain.
         """
         number, mark = self._next()
-        domain = self._domains[place % len(self._domains)]
+        domain = self.domains[place % len(self.domains)]
         to = [self._address(name, domain, ("bounce", 0))]
         if number % 3 == 0:
-            to.append(self._address(mark, self._random.choice(self._domains), ("ok", 0)))
+            to.append(self._address(mark, self._random.choice(self.domains), ("ok", 0)))
         return self._draft(number, mark, tuple(to), now, None, 0)
+
+    def to_erase(
+        self, others: Sequence[str], *, now: float, send_in: float | None = None
+    ) -> tuple[Draft, str]:
+        """To an address that no other e-mail is for, and to one recipient in each other domain.
+
+        Returns that address, too. The e-mail's metadata name it.
+        """
+        number, mark = self._next()
+        domain = self._random.choice(self.domains)
+        address = self._address(f"{mark}{ERASED}", domain, self._random.choice(_OF_ERASED))
+        to = [
+            self._address(f"{mark}-{place}", domain, self._behaviour(among=True))
+            for place, domain in enumerate(others)
+        ]
+        to.insert(self._random.randrange(len(to) + 1), address)
+        draft = self._draft(number, mark, tuple(to), now, send_in, 0)
+        draft.request["metadata"] = {"about": address}
+        return draft, address
 
     def to_each(self, domains: Sequence[str], *, now: float) -> Draft:
         """To one recipient in each of the domains."""
@@ -128,7 +164,7 @@ class Drafts:
 
     def _sender_domain(self) -> str:
         """One that the client holds, with a DKIM key and a return path, or another one."""
-        if self._random.random() >= _HELD:
+        if not self._holds or self._random.random() >= _HELD:
             return "sender.example"
         below = "news." if self._random.random() < 0.2 else ""
         return f"{below}{self._random.choice(HELD)}"

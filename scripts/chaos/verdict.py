@@ -23,7 +23,8 @@ from scripts.chaos.rules import Run, Violation, all_rules
 from scripts.chaos.rules.duplicates import count
 from scripts.chaos.rules.recovery import recoveries
 from scripts.chaos.stage import LEASE_TTL
-from scripts.chaos.story import Step, Story, stories, story
+from scripts.chaos.states import Step
+from scripts.chaos.story import Story, stories, story
 
 RETENTION = 7 * 86400.0  # s, the product's default: no run takes that long
 _SHOWN = 5  # violations of one rule that are shown with their story

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
 from babygun.email.compose import new_email
+from babygun.email.erasure import erase, without_address
 from babygun.email.ids import email_id
 from babygun.email.model import Email, Recipient
 from babygun.email.retry import Schedule
@@ -218,7 +219,7 @@ class Book:
         self, found: str, result: RecipientResult, queue: str = "one", worker: str = "w1"
     ) -> None:
         email = self.records[found]
-        results = {r.email: result for r in email.recipients if r.queue == queue}
+        results = {r.email: result for r in email.recipients if r.queue == queue and not r.final}
         one = QueueResult(queue, worker, self.now, results)
         transition = finish(email, [one], now=self.now, schedule=three_tries)
         self.change(transition, gone=[KEYS.owner(JobRef(found, queue))])
@@ -226,6 +227,24 @@ class Book:
     def cancel(self, found: str, *sending: str) -> None:
         email = self.records[found]
         self.change(lifecycle.cancel(email, sending=sending, now=self.now), before=email)
+
+    def erase(self, found: str, address: str) -> None:
+        """An erasure in an e-mail to several: the log's entries first, then the record."""
+        email, before = self.records[found], self.log_of(found)
+        for key, (value, lease) in before.items():
+            marked = without_address(codec.decode_log_entry(value), [address])
+            self.write([(key, codec.encode_state(marked), lease)])
+        transition = erase(email, address, sending=(), now=self.now, size=email.size - 1)
+        self.change(transition, before=email)
+
+    def log_of(self, found: str) -> dict[bytes, tuple[bytes, int]]:
+        """The keys of an e-mail's log, each with value and lease."""
+        log = KEYS.log(found)
+        return {key: value for key, value in self._values.items() if key.startswith(log)}
+
+    def delete(self, found: str) -> None:
+        """All keys of an e-mail go."""
+        self.write(gone=[key for key in self._live if found.encode() in key])
 
     def change(
         self,

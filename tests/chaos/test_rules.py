@@ -43,7 +43,7 @@ from scripts.chaos.rules.duplicates import (
     REPLY_LATE,
     REPLY_LOST,
 )
-from tests.chaos import domain_stories
+from tests.chaos import client_stories, domain_stories
 from tests.chaos.book import BOUNCE, DEFER, DELIVER, HOLD, LEFT_OUT, LOST, Book, three_tries
 
 A, B, C = "a@one.example", "b@one.example", "c@two.example"
@@ -283,6 +283,7 @@ CLEAN = [
     unanswered_post_is_stored,
     state_read_again_after_a_gap,
     *domain_stories.CLEAN,
+    *client_stories.CLEAN,
 ]
 
 
@@ -684,6 +685,7 @@ BROKEN = [
     ("nothing-left-behind", content_without_a_record),
     ("nothing-left-behind", descriptors_left_behind),
     *domain_stories.BROKEN,
+    *client_stories.BROKEN,
 ]
 
 

@@ -19,6 +19,7 @@ from scripts.chaos.history import (
     KEYS,
     Answered,
     Asked,
+    Erased,
     Healed,
     History,
     Injected,
@@ -28,7 +29,8 @@ from scripts.chaos.history import (
     Reached,
     Revision,
 )
-from scripts.chaos.story import Step, Story
+from scripts.chaos.states import Step
+from scripts.chaos.story import Story
 
 # s, by which an event may seem early or late: the watch and the harness have their own speed.
 LAG = 0.5
@@ -156,15 +158,24 @@ class Run:
         """How workers ended, by process id."""
         return {e.pid: e for e in self.history.events(ProcessEnded) if e.role == "worker"}
 
+    def has_webhook(self, client: str) -> bool:
+        """Whether a webhook takes a client's events, from before the first e-mail on."""
+        return KEYS.client_webhooks(client) in self._webhooks
+
     @cached_property
-    def has_webhook(self) -> bool:
-        """Whether a webhook takes events, from before the first e-mail on."""
-        return any(e.key.startswith(KEYS.webhooks) for e in self.history.events(Revision))
+    def _webhooks(self) -> set[bytes]:
+        events = self.history.events(Revision)
+        return {event.key for event in events if event.key.startswith(KEYS.webhooks)}
+
+    @cached_property
+    def erased(self) -> dict[str, float]:
+        """The addresses that were erased, and when that was answered as done."""
+        return {event.address: event.at for event in self.history.events(Erased)}
 
     def suppressed(self, address: str) -> list[tuple[Revision, Revision | None]]:
         """The revisions since which an address was suppressed, and until which; None: it still is.
 
-        Of any client and list: the load has one client and no list.
+        Of any client and list: no two clients of the load have an address in common.
         """
         return self._suppressions.get(address, [])
 

@@ -8,7 +8,8 @@ from babygun.email.model import Email, Recipient
 from babygun.email.return_path import PREFIX
 from scripts.chaos.history import Returned
 from scripts.chaos.rules import LAG, Rule, Run, Violation, broken
-from scripts.chaos.story import State, Step, Story
+from scripts.chaos.states import State, Step
+from scripts.chaos.story import Story
 
 _GENERATIONS = "abcdefghijklmnopqrstuvwxyz234567"
 

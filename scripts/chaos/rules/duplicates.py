@@ -8,7 +8,8 @@ from itertools import pairwise
 
 from scripts.chaos.history import Received
 from scripts.chaos.rules import LAG, Rule, Run, Violation
-from scripts.chaos.story import Claim, Ownership, Step, Story
+from scripts.chaos.states import Ownership, Step
+from scripts.chaos.story import Claim, Story
 
 REPLY_CUT = "the receiver took the message and cut its reply"
 # By how the worker that sent the first copy came to lose its claim.

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from scripts.chaos.rules import Rule, Run, Violation, broken
-from scripts.chaos.story import Step, Story
+from scripts.chaos.states import Step
+from scripts.chaos.story import Story
 
 
 def _check(story: Story, run: Run) -> Iterator[Violation]:

@@ -38,6 +38,8 @@ def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
         after_but = replace(
             after, send_at=before.send_at, tags=before.tags, metadata=before.metadata
         )
+    elif entry.event == "erased":  # the content's head has lost the address
+        after_but = replace(after, size=before.size)
     else:
         after_but = after
     if _fixed(before) != _fixed(after_but) and entry.event != "retried":
@@ -56,6 +58,8 @@ def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
         if queue not in touched:
             if state != after.queues[queue] or any(old != new for old, new in pairs):
                 yield f"queue {queue} has changed though the entry is not about it", "no change"
+        elif entry.event == "erased":
+            yield from _erased(state, after.queues[queue], pairs)
         elif entry.event == "retried":
             yield from _retried(before, after.queues[queue], pairs)
         elif entry.late or entry.event == "complained":
@@ -124,8 +128,28 @@ def _touched(before: Email, after: Email, entry: LogEntry) -> set[str]:
             if state.not_before and not after.queues[q].not_before
         }
     if entry.event == "retried":
-        return {r.queue for r in before.recipients if r.status not in _STAYS}
+        return {r.queue for r in before.recipients if not _stays(r)}
     return {attempt.queue for attempt in entry.attempts}
+
+
+def _stays(recipient: Recipient) -> bool:
+    """Whether a retry leaves the recipient as it is."""
+    return recipient.status in _STAYS or recipient.erased_at is not None
+
+
+def _erased(
+    old_state: QueueState, state: QueueState, pairs: list[tuple[Recipient, Recipient]]
+) -> Iterator[Wrong]:
+    """One recipient is erased. The queue goes on for those that are left to come."""
+    is_over = not old_state.final and all(new.final for _, new in pairs)
+    if state.final != (old_state.final or is_over) or state.tries != old_state.tries:
+        yield "an erasure changed its queue", "an end exactly where nobody is left"
+    if sum(old.erased_at != new.erased_at for old, new in pairs) != 1:
+        yield "an erasure marks not one recipient", "one recipient"
+    for old, new in pairs:
+        expected = old.status if old.final or new.erased_at is None else "cancelled"
+        if new.status != expected:
+            yield f"{old.email} went from {old.status} to {new.status}", expected
 
 
 def _retried(
@@ -136,7 +160,7 @@ def _retried(
     if state != QueueState():
         yield "a queue that is tried again keeps a part of its past", "tries from 0"
     for old, new in pairs:
-        expected = old.status if old.status in _STAYS else "pending"
+        expected = old.status if _stays(old) else "pending"
         if new.status != expected:
             yield f"{old.email} went from {old.status} to {new.status}", expected
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from babygun.email.model import Email, LogEntry, Recipient
+from babygun.email.model import Email, LogEntry
 from scripts.chaos.rules import Rule, Run, Violation, broken
-from scripts.chaos.story import Ownership, Step, Story
+from scripts.chaos.states import Ownership, Step
+from scripts.chaos.story import Story
 
 RESULTS = ("delivered", "deferred", "held", "bounced", "expired", "suppressed")
 
@@ -80,14 +81,21 @@ def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
         claims.is_of(owner, entry)
         and then is not None
         and then.queues[queue].tries == now.queues[queue].tries
-        and _recipients(then, queue) == _recipients(now, queue)
+        and _are_untouched(then, now, queue)
         for owner, then in claims.lost.get(queue, ())
     )
 
 
-def _recipients(email: Email, queue: str) -> list[Recipient]:
-    """Those of a queue, but for their complaints: these come from elsewhere."""
-    return [replace(r, complained_at=None) for r in email.recipients if r.queue == queue]
+def _are_untouched(then: Email, now: Email, queue: str) -> bool:
+    """Whether a queue's recipients are as they were, but for what comes from elsewhere.
+
+    That is a complaint, or an erasure.
+    """
+    return all(
+        replace(old, complained_at=None) == replace(new, complained_at=None)
+        for old, new in zip(then.recipients, now.recipients, strict=True)
+        if new.queue == queue and new.erased_at == old.erased_at
+    )
 
 
 def _end_of_the_email(story: Story, step: Step, entry: LogEntry) -> Iterator[Violation]:

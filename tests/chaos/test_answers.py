@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.chaos.clients import Answer, may_repeat
+from scripts.chaos.answers import Answer, may_repeat
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ from scripts.chaos.clients import Answer, may_repeat
         pytest.param(Answer(207), True, False, id="a part of a batch"),
         pytest.param(Answer(401), True, True, id="token ended"),
         pytest.param(Answer(429), True, True, id="too many"),
+        pytest.param(Answer(429, problem="daily-limit"), False, False, id="no more today"),
         pytest.param(Answer(400), False, False, id="refused"),
         pytest.param(Answer(409), False, False, id="another body"),
     ],
