@@ -41,10 +41,13 @@ def recipient_of(email: Email, path: ReturnPath, addresses: Sequence[str]) -> Re
     """The recipient that a message to a return path is about. None: it is not at hand here.
 
     ``addresses``: how the message calls it. They count where the return path is of a whole queue.
+    An erased recipient is none: what the message says of it may name it.
     """
     of_queue: dict[str, bool] = {}
     found = []
     for recipient in email.recipients:
+        if recipient.erased_at is not None:
+            continue
         if hash_of_recipient(email.id, recipient.email) == path.recipient:
             return recipient
         queue = recipient.queue

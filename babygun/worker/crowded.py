@@ -13,6 +13,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from babygun.consumer.pause import GrowingPause
+from babygun.email.reasons import quoted_to_others
 from babygun.runtime.logs import get_logger
 from babygun.smtp.replies import Reply
 from babygun.worker.slots import Slots
@@ -65,8 +66,15 @@ class CrowdedSites:
 
 
 def _log_pause(site: str, reply: Reply, seconds: float) -> None:
-    text = reply.text[:200]
     if reply.code is None:
-        log.warning("out of resources", queue=site, seconds=seconds, text=text)
+        log.warning(
+            "out of resources", queue=site, seconds=seconds, text=quoted_to_others(reply.text, 200)
+        )
     else:
-        log.warning("too many connections", queue=site, seconds=seconds, code=reply.code, text=text)
+        log.warning(
+            "too many connections",
+            queue=site,
+            seconds=seconds,
+            code=reply.code,
+            text=quoted_to_others(reply.text, 200),
+        )

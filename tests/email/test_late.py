@@ -10,6 +10,7 @@ from msgspec import structs
 from babygun.email import late, lifecycle, wide
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.email_events import events_of
+from babygun.email.erasure import MARK, erase
 from babygun.email.log import entries_in_record
 from babygun.email.model import Email
 from babygun.email.return_path import of_queue, of_recipient
@@ -184,6 +185,15 @@ def test_recipient_of_a_queues_return_path_is_found_by_address_or_is_the_only_on
     assert late.recipient_of(several, of_a, ["b0@example.com"]) is None
     only = late.recipient_of(several, of_b, [])
     assert only is not None and only.email == "b0@example.com"
+
+
+def test_message_of_a_queue_is_not_about_an_erased_recipient() -> None:
+    """Its words may name the address, and the record's next one is another person."""
+    sent = finish(email(a=2), "a", OK, OK).email
+    path = of_queue("id", "a", 0, "shop")
+    for mailbox in ("a0@example.com", "a1@example.com"):
+        sent = erase(sent, mailbox, sending=(), now=LATER, size=1).email
+    assert late.recipient_of(sent, path, [MARK, "a0@example.com"]) is None
 
 
 def test_complaint_changes_no_status_and_gives_an_event_with_the_list() -> None:

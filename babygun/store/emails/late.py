@@ -40,7 +40,7 @@ _PATIENCE, _LOOK_AGAIN = 5.0, 0.2
 class _Nothing(Conflict):
     """Nothing is to be written. ``outcome``: why."""
 
-    def __init__(self, outcome: Literal["already", "too_early"]) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
         self.outcome = outcome
 
@@ -151,5 +151,8 @@ async def _find(
 
 
 def _again(email: Email, recipient: Recipient) -> Recipient:
-    """The same recipient in a record that may be newer."""
-    return next(r for r in email.recipients if r.email == recipient.email)
+    """The same recipient in a record that may be newer. Raises _Nothing if it is erased there."""
+    for there in email.recipients:
+        if there.email == recipient.email:
+            return there
+    raise _Nothing("unknown")

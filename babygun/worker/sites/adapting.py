@@ -13,6 +13,7 @@ from functools import partial
 
 from msgspec import Struct
 
+from babygun.email.reasons import quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.providers import Limits
@@ -146,7 +147,7 @@ class Adapting:
             seconds=lasts,
             reply_class=reply.reply_class,
             code=reply.status_code,
-            text=reply.reason,
+            text=quoted_to_others(reply.reason, 200),
         )
         self._progress[site.name] = Progress(time.monotonic())
         if site.shared:

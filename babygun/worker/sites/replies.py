@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
+from babygun.email.reasons import quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.providers import ReplyRule
@@ -143,7 +144,10 @@ class SiteReplies:
             if self._silent <= MOST_SILENT:
                 self._holds.hold(site, result)
             elif self._silent == MOST_SILENT + 1:
-                log.error("no mail server answers", site=site, text=result.reason)
+                text = quoted_to_others(result.reason, 200)
+                log.error(
+                    "no mail server answers", site=site, text=quoted_to_others(result.reason, 200)
+                )
             return
         if len(self._failed) >= _MOST_FAILED:
             del self._failed[next(iter(self._failed))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from babygun.store import Store, codec
 from babygun.store.emails import late, on_request, reading
 from babygun.store.emails.finish import finish
 from babygun.store.emails.late import complaint, late_bounce
+from babygun.store.erasure.emails import NOBODY, erase_in_email
 from babygun.store.keys import range_end
 from babygun.store.records import Client
 from babygun.store.suppressions.suppressions import add, get_one
@@ -93,6 +95,24 @@ async def test_second_copy_of_a_bounce_message_changes_nothing(rig: Rig) -> None
     assert await late_bounce(rig.store, path(email_id), NO_MAILBOX) == "already"
     assert (await check_invariants(rig.store)).modified == before.modified
     assert list(before.suppressions) == [("client", "*", "ann@example.org")]
+
+
+async def test_message_about_a_recipient_erased_meanwhile_is_about_nobody(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    email_id = await delivered(rig, "ann@example.org", "bob@example.org")
+    find = late._find
+
+    async def then_erased(*arguments: Any) -> Any:
+        found = await find(*arguments)
+        await erase_in_email(rig.store, email_id, "ann@example.org", asker=NOBODY)
+        return found
+
+    monkeypatch.setattr(late, "_find", then_erased)
+    assert await late_bounce(rig.store, path(email_id), NO_MAILBOX) == "unknown"
+    assert await complaint(rig.store, path(email_id), Complaint()) == "unknown"
+    assert await rig.events(email_id) == ["accepted", "delivered", "erased"]
+    assert not (await check_invariants(rig.store)).suppressions
 
 
 async def test_bounce_messages_that_come_together_are_written_once(rig: Rig) -> None:
