@@ -245,7 +245,9 @@ def _runs(
     return {
         "known clients": known_clients.run,
         "unsubscribe keys": app[LINK_KEYS].run,
-        "signing key": lambda: keep_signing_key(store, known_clients, lambda: health.joined),
+        "signing key": lambda: keep_signing_key(
+            store, known_clients, lambda: health.joined, lambda: check_in.name
+        ),
         "quota guard": app[QUOTA_GUARD].run,
         "allowances": app[INTAKE].allowances.run,
         "processes": app[PROCESSES].run,

@@ -10,15 +10,17 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Any
 
 from babygun.bounces.limits import ConnectionCount
 from babygun.bounces.reception import Reception
 from babygun.bounces.session import Sessions
+from babygun.errors import SettingsError
 from babygun.pki.served import follow_certificate, tls_context
 from babygun.runtime import metrics
 from babygun.runtime.event_loop import run
+from babygun.runtime.identifiers import new_process_id
 from babygun.runtime.listening import listen
 from babygun.runtime.logs import get_logger
 from babygun.runtime.probes import probes
@@ -27,6 +29,7 @@ from babygun.runtime.tasks import cancel_all
 from babygun.runtime.watchdog import watched
 from babygun.smtp.classifier import Classifier
 from babygun.store import Store
+from babygun.store.audit.runs import note_run_soon
 from babygun.store.cluster.health import Checkup
 from babygun.store.return_path_keys import ReturnPathKeys
 
@@ -120,11 +123,20 @@ class BounceServer:
             ("return path keys", self.keys.run()),
             ("webhooks known", self.store.webhooks.run()),
             ("health", self.health.run()),
+            ("settings", self._note_settings()),
         ]
         if self._tls:
             following = follow_certificate(self._settings, "bounce_cert", self._tls)
             services.append(("certificate", following))
         return services
+
+    async def _note_settings(self) -> None:
+        """For the audit, once etcd answers; then it waits for the end."""
+        with suppress(SettingsError):  # another cluster's prefix: /readyz says so
+            await self.health.join()
+            process_id = new_process_id(socket.gethostname(), "bounced")
+            await note_run_soon(self.store, "bounced", process_id)
+        await self._stopping.wait()
 
     async def _drain(self) -> None:
         """Ends the sessions: idle ones at once, the others after their message."""

@@ -87,6 +87,7 @@ class Keys:
         self.warm_ups = p + b"warm-ups/"
         self.audit = p + b"audit/"
         self.audit_runs = p + b"audit-runs/"
+        self.bounced_runs = p + b"audit-runs-bounced/"  # it may write no others
         self.cluster = p + b"cluster"  # one key: the name of the cluster that the prefix belongs to
 
     @property
@@ -404,7 +405,8 @@ class Keys:
         return self.audit + entry_id.encode()
 
     def audit_run(self, role: str) -> bytes:
-        return self.audit_runs + role.encode()
+        prefix = self.bounced_runs if role == "bounced" else self.audit_runs
+        return prefix + role.encode()
 
     def idempotency(self, client_id: str, key: str) -> bytes:
         return b"%b%b/%b" % (self.idempotencies, client_id.encode(), quote(key, safe="").encode())

@@ -78,6 +78,15 @@ async def test_bounce_after_the_delivery_makes_the_recipient_bounced_and_its_ema
     assert events.count("bounced") == 1
 
 
+async def test_its_settings_are_noted_for_the_audit(bounced: Bounced, delivered: Delivered) -> None:
+    store = delivered.rig.store
+    key, found = store.keys.audit_run("bounced"), None
+    async with asyncio.timeout(20):
+        while found is None:
+            found = await store.client.get(key)
+    assert b'"prefix"' in found.value
+
+
 async def test_return_path_in_other_letters_is_the_same(
     delivered: Delivered, bounced: Bounced
 ) -> None:

@@ -130,7 +130,7 @@ async def test_backup_holds_in_clear_what_the_documents_say_and_only_its_owner_r
     async with rig_for(settings) as own:
         await own.send("ann@example.org", subject="what it is about", body="what it says")
         client, secret = await create_client(own.store, name="shop", scopes=SCOPES)
-        await make_signing_key(own.store)
+        await make_signing_key(own.store, "a1")
         domain = await new_domain(own.store, client.identity)
         seed = (await read_private_key(own.store, domain.name, domain.selectors[0].name))[-32:]
         keys = own.store.keys.signing_keys

@@ -114,7 +114,7 @@ SUB_ROOMS: dict[str, dict[str, tuple[str, set[str]]]] = {
         ),
         "store.access": (
             "API clients, their tokens, and etcd's own users",
-            {"store.upkeep", "store.webhooks"},
+            {"store.audit", "store.upkeep", "store.webhooks"},
         ),
         "store.audit": ("who changed what, by the API or by a command", set()),
         "store.erasure": (

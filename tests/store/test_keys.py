@@ -60,6 +60,7 @@ NOW = datetime(2026, 11, 24, 23, 59, 32, 251000, tzinfo=UTC)
         (KEYS.dkim_key("example.com", "bg1"), "/babygun/dkim-keys/example.com/bg1"),
         (KEYS.audit_entry(ID), f"/babygun/audit/{ID}"),
         (KEYS.audit_run("worker"), "/babygun/audit-runs/worker"),
+        (KEYS.audit_run("bounced"), "/babygun/audit-runs-bounced/bounced"),
     ],
 )
 def test_key_of_each_kind_is_as_documented(key: bytes, text: str) -> None:

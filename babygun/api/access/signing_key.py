@@ -26,12 +26,16 @@ _INTERVAL = 5.0  # s, between two looks, so that a key that could not be made is
 
 
 async def keep_signing_key(
-    store: Store, known_clients: KnownClients, joined: Callable[[], bool]
+    store: Store,
+    known_clients: KnownClients,
+    joined: Callable[[], bool],
+    process_id: Callable[[], str],
 ) -> None:
     """Makes a signing key whenever one is due, and deletes ended ones, until cancelled.
 
     One is due at the first start, in turn, and after an operator has removed them all. ``joined``:
     whether etcd has confirmed that its contents are this cluster's; nothing is done before that.
+    ``process_id``: of this process, for the audit.
     """
     with _changes(known_clients) as changed:
         await known_clients.ready.wait()
@@ -39,7 +43,7 @@ async def keep_signing_key(
             changed.clear()
             if joined() and known_clients.synced:
                 try:
-                    await _keep(store, known_clients, utc_now())
+                    await _keep(store, known_clients, process_id(), utc_now())
                 except EtcdError as error:
                     log.warning("signing key not created", error=str(error))
             with suppress(TimeoutError):
@@ -47,16 +51,17 @@ async def keep_signing_key(
                     await changed.wait()
 
 
-async def _keep(store: Store, known_clients: KnownClients, now: datetime) -> None:
+async def _keep(store: Store, known_clients: KnownClients, process_id: str, now: datetime) -> None:
     keys, settings = known_clients.signing_keys, store.settings
-    if due(keys.values(), settings.signing_key_period, now) and await make_signing_key(store):
+    is_due = due(keys.values(), settings.signing_key_period, now)
+    if is_due and await make_signing_key(store, process_id):
         log.info("signing key created")
     signs = known_clients.signing_key
     if signs is not None and signs.token_ttl < settings.token_ttl:
         await note_token_ttl(store, signs)
     for key in ended(keys.values(), settings.token_ttl, now):
-        await delete_signing_key(store, key)
-        log.info("signing key deleted", kid=key.kid)
+        if await delete_signing_key(store, key, process_id):
+            log.info("signing key deleted", kid=key.kid)
 
 
 async def until_tokens_work(known_clients: KnownClients) -> None:

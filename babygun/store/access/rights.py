@@ -78,6 +78,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "warm_ups": "readwrite",  # an operator skips one, or begins it again
         "audit": "readwrite",
         "audit_runs": "readwrite",
+        "bounced_runs": "readwrite",
         "cluster": "readwrite",
     },
     "worker": {
@@ -130,6 +131,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "clients": "read",  # whose e-mail it was, if its record is gone
         "return_path_keys": "read",
         "late_events": "readwrite",
+        "bounced_runs": "readwrite",
         "cluster": "readwrite",
     },
     "inspector": {
@@ -165,6 +167,7 @@ RIGHTS: dict[Role, dict[str, Right]] = {
         "warm_ups": "read",
         "audit": "read",
         "audit_runs": "read",
+        "bounced_runs": "read",
         "cluster": "read",
     },
 }

@@ -1,7 +1,7 @@
 """The keys that sign tokens: made in turn, kept as long as a token of theirs may be valid.
 
 A new key signs after SPREAD, when all API processes know it. The one before verifies its tokens
-until the last of them has ended; then it is deleted.
+until the last of them has ended; then it is deleted. Both are in the audit.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from itertools import pairwise
 
 from msgspec.structs import replace
 
-from babygun.etcd import KeyValue, Txn, all_created_before, delete, modified_at, put
+from babygun.etcd import KeyValue, Op, Txn, all_created_before, delete, modified_at, present, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
+from babygun.store.audit.entries import done_by_process
 from babygun.store.keys import range_end
 from babygun.store.records import SigningKey
 from babygun.store.store import Store
@@ -59,10 +60,10 @@ def ended(keys: Iterable[SigningKey], token_ttl: float, now: datetime) -> list[S
     ]
 
 
-async def make_signing_key(store: Store) -> bool:
+async def make_signing_key(store: Store, by: str) -> bool:
     """Makes a key if one is due. Any number of API processes may do this at the same time.
 
-    Returns whether this process has made one. Raises EtcdError.
+    ``by``: the id of this process. Returns whether this process has made one. Raises EtcdError.
     """
     settings, prefix = store.settings, store.keys.signing_keys
     found = await store.client.range(prefix, range_end(prefix))
@@ -71,8 +72,9 @@ async def make_signing_key(store: Store) -> bool:
         return False
     key = SigningKey(new_token(4), os.urandom(32), now, settings.token_ttl)
     write = put(store.keys.signing_key(key.kid), codec.encode_state(key))
+    noted = _noted(store, "makeSigningKey", key, by)
     alone = all_created_before(prefix, range_end(prefix), found.revision + 1)
-    return (await store.client.txn(Txn([alone], [write]))).succeeded
+    return (await store.client.txn(Txn([alone], [write, noted]))).succeeded
 
 
 async def note_token_ttl(store: Store, key: SigningKey) -> None:
@@ -92,6 +94,17 @@ def _decoded(kvs: Iterable[KeyValue]) -> list[SigningKey]:
     return [key for kv in kvs if (key := codec.state_of(kv, SigningKey))]
 
 
-async def delete_signing_key(store: Store, key: SigningKey) -> None:
-    """Deletes a key that has ended. Raises EtcdError."""
-    await store.client.txn(Txn([], [delete(store.keys.signing_key(key.kid))]))
+async def delete_signing_key(store: Store, key: SigningKey, by: str) -> bool:
+    """Deletes a key that has ended. Returns whether this process did it. Raises EtcdError.
+
+    ``by``: as in :func:`make_signing_key`.
+    """
+    there = store.keys.signing_key(key.kid)
+    ops = [delete(there), _noted(store, "deleteSigningKey", key, by)]
+    return (await store.client.txn(Txn([present(there)], ops))).succeeded
+
+
+def _noted(store: Store, action: str, key: SigningKey, by: str) -> Op:
+    """Writes the audit entry of a change, with the change."""
+    entry = done_by_process(action, by, target=key.kid)
+    return put(store.keys.audit_entry(entry.id), codec.encode_state(entry))

@@ -106,6 +106,19 @@ def new_entry(
     )
 
 
+def done_by_process(
+    action: str,
+    process_id: str,
+    *,
+    target: str,
+    details: Mapping[str, str] | None = None,
+    at: datetime | None = None,
+) -> AuditEntry:
+    """An entry of what a process did by itself. ``at``: when, if not now."""
+    entry = new_entry(action, by=process_id, via="process", target=target, details=details)
+    return replace(entry, outcome="done", ended_at=at or entry.at)
+
+
 @asynccontextmanager
 async def recorded(store: Store, entry: AuditEntry) -> AsyncIterator[Recording]:
     """Writes the entry, runs the change inside, and writes its outcome.

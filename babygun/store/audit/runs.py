@@ -1,8 +1,8 @@
 """The settings that processes run with, for the audit.
 
 A process may not write the audit itself: only an API process may. So at its start each process
-notes its settings in a key of its role, ``audit-runs/<role>``, if they are others than before. An
-API process makes an audit entry of that.
+notes its settings in a key of its role, if they are others than before. An API process makes an
+audit entry of that.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
-from babygun.errors import EtcdError
-from babygun.etcd import Txn, absent, modified_at, put
+from babygun.errors import EtcdError, PermissionDenied
+from babygun.etcd import Txn, absent, get_range, modified_at, put
 from babygun.runtime import settings as table
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
-from babygun.store.audit.entries import new_entry
+from babygun.store.audit.entries import done_by_process
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
@@ -31,7 +31,7 @@ _OWN = frozenset({"api_process_port", "worker_port"})
 
 
 class Run(Struct, frozen=True, omit_defaults=True, gc=False):
-    """``audit-runs/<role>``: the first process of a role with these settings.
+    """The first process of a role with these settings, as a key of the role has it.
 
     ``settings``: those that are not the default, a secret as ``(set)``. ``audited``: there is an
     audit entry of it.
@@ -69,20 +69,35 @@ async def note_run(store: Store, role: str, process_id: str) -> None:
     await store.client.txn(Txn([same], [put(key, codec.encode_state(run))]))
 
 
+async def note_run_soon(store: Store, role: str, process_id: str) -> None:
+    """Does that as soon as etcd answers. It gives up if the right to it is missing."""
+    while True:
+        try:
+            await note_run(store, role, process_id)
+        except PermissionDenied:  # /readyz says so
+            return
+        except EtcdError:
+            await asyncio.sleep(_INTERVAL)
+        else:
+            return
+
+
 async def audit_runs(store: Store) -> None:
     """Makes audit entries of the settings that processes have noted. Raises EtcdError."""
-    prefix = store.keys.audit_runs
-    for kv in (await store.client.range(prefix, range_end(prefix))).kvs:
+    found = await store.client.read(
+        [
+            get_range(prefix, range_end(prefix))
+            for prefix in (store.keys.audit_runs, store.keys.bounced_runs)
+        ]
+    )
+    for kv in [*found.kvs(0), *found.kvs(1)]:
         run = codec.state_of(kv, Run)
         if run is None or run.audited:
             continue
         role = store.keys.last_part(kv.key)
-        entry = new_entry(
-            "run", by=run.process_id, via="process", target=role, details=run.settings
-        )
-        done = replace(entry, outcome="done", ended_at=run.at)
+        done = done_by_process("run", run.process_id, target=role, details=run.settings, at=run.at)
         ops = [
-            put(store.keys.audit_entry(entry.id), codec.encode_state(done)),
+            put(store.keys.audit_entry(done.id), codec.encode_state(done)),
             put(kv.key, codec.encode_state(replace(run, audited=True))),
         ]
         await store.client.txn(Txn([modified_at(kv.key, kv.mod_revision)], ops))

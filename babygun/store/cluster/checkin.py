@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from babygun import __version__
-from babygun.errors import EtcdError
+from babygun.errors import EtcdError, PermissionDenied
 from babygun.etcd import EtcdClient, Lease
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_process_id
@@ -69,6 +69,11 @@ class CheckIn:
     def process_id(self) -> str:
         """The present id; empty before the first."""
         return self.identity.process_id if self.identity is not None else ""
+
+    @property
+    def name(self) -> str:
+        """The present id; before the first, the host's name."""
+        return self.process_id or self._hostname
 
     async def run(self) -> None:
         """Checks in every third of the lease, under a new id whenever the lease is lost."""
@@ -125,11 +130,19 @@ class CheckIn:
                 await self._check_in(identity)
                 self.checked_in.set()
                 if not self._noted:
-                    self._noted = True  # a right to it may be missing: it is tried once
-                    await note_run(self._store, self._kind, identity.process_id)
+                    await self._note_run(identity)
             except EtcdError as error:
                 log.warning("check-in failed", process_id=identity.process_id, error=str(error))
             await _first_of(identity.lost, self._soon, within=self._store.settings.lease_ttl / 3)
+
+    async def _note_run(self, identity: Identity) -> None:
+        """Notes the settings for the audit. If the right to it is missing, it is tried once."""
+        try:
+            await note_run(self._store, self._kind, identity.process_id)
+        except PermissionDenied:
+            self._noted = True
+            raise
+        self._noted = True
 
     async def _check_in(self, identity: Identity) -> None:
         common = {

@@ -144,7 +144,6 @@ class SiteReplies:
             if self._silent <= MOST_SILENT:
                 self._holds.hold(site, result)
             elif self._silent == MOST_SILENT + 1:
-                text = quoted_to_others(result.reason, 200)
                 log.error(
                     "no mail server answers", site=site, text=quoted_to_others(result.reason, 200)
                 )

@@ -25,7 +25,7 @@ from babygun.store.access.signing_keys import SPREAD, make_signing_key
 
 @pytest.fixture
 async def known_clients(store: Store) -> AsyncIterator[KnownClients]:
-    await make_signing_key(store)
+    await make_signing_key(store, "a1")
     await create_client(store, name="shop", scopes=("emails:read",), client_id="shop")
     known = KnownClients(store)
     task = asyncio.create_task(known.run())

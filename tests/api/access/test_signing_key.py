@@ -13,6 +13,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.access import signing_keys
 from babygun.store.access.known_clients import KnownClients
+from babygun.store.audit.listing import Wanted, list_entries
 
 
 async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token(
@@ -28,7 +29,7 @@ async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token
         at = now + timedelta(seconds=after)
         monkeypatch.setattr(signing_keys, "utc_now", lambda: at)
         before = dict(known.signing_keys)
-        await signing_key._keep(store, known, at)
+        await signing_key._keep(store, known, "a1", at)
         with suppress(TimeoutError):
             async with asyncio.timeout(0.2 if before else 20):
                 while known.signing_keys == before:
@@ -46,6 +47,12 @@ async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token
         last_token = period + store.settings.token_ttl + 60
         assert await keep(last_token) == both
         assert await keep(last_token + 3600) == both - first
+        changes = (await list_entries(store, Wanted(by="a1"), limit=9)).entries
+        assert [(e.action, e.target) for e in changes] == [
+            ("deleteSigningKey", *first),
+            ("makeSigningKey", *(both - first)),
+            ("makeSigningKey", *first),
+        ]
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

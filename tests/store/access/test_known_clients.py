@@ -21,7 +21,7 @@ async def test_known_clients_follow_clients_keys_and_revocations(rig: Rig) -> No
     try:
         await asyncio.wait_for(known_clients.ready.wait(), 20)
         client, _ = await create_client(rig.store, name="app", scopes=("admin",))
-        await make_signing_key(rig.store)
+        await make_signing_key(rig.store, "a1")
         await revoke_token(rig.store, "t1", utc_now(), utc_now() + timedelta(seconds=5))
         async with asyncio.timeout(20):
             while not (

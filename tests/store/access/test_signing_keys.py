@@ -69,14 +69,14 @@ async def test_signing_key_made_by_many_at_once_is_one(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in (1, 2):
-        made = await asyncio.gather(*(make_signing_key(rig.store) for _ in range(10)))
+        made = await asyncio.gather(*(make_signing_key(rig.store, "a1") for _ in range(10)))
         assert sum(made) == 1 and len(await kept(rig.store)) == number
         later = utc_now() + timedelta(seconds=rig.store.settings.signing_key_period)
         monkeypatch.setattr(signing_keys, "utc_now", lambda at=later: at)
 
 
 async def test_key_knows_the_longest_life_of_its_tokens(rig: Rig) -> None:
-    await make_signing_key(rig.store)
+    await make_signing_key(rig.store, "a1")
     (made,) = await kept(rig.store)
     assert made.token_ttl == rig.store.settings.token_ttl
     for ttl, known in ((9000.0, 9000.0), (60.0, 9000.0)):

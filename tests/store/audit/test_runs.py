@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babygun.store.audit.listing import Wanted, list_entries
-from babygun.store.audit.runs import audit_runs, note_run, shown
+from babygun.store.audit.runs import audit_runs, note_run, note_run_soon, shown
 from babygun.store.store import Store
 from tests.support.rig import Rig, changed
 
@@ -13,6 +13,7 @@ async def test_settings_are_audited_once_until_they_change(rig: Rig) -> None:
         await note_run(rig.store, "worker", process_id)
         await audit_runs(rig.store)
     await note_run(rig.store, "api", "a1")
+    await note_run_soon(rig.store, "bounced", "b1")
     async with Store(changed(rig.settings, lease_ttl=77.0)) as other:
         await note_run(other, "worker", "w3")
     await audit_runs(rig.store)
@@ -21,6 +22,7 @@ async def test_settings_are_audited_once_until_they_change(rig: Rig) -> None:
     assert {(e.by, e.target, e.via, e.outcome) for e in entries} == {
         ("w1", "worker", "process", "done"),
         ("a1", "api", "process", "done"),
+        ("b1", "bounced", "process", "done"),
         ("w3", "worker", "process", "done"),
     }
     (newest,) = [e for e in entries if e.by == "w3"]
