@@ -13,6 +13,7 @@ from babygun.email.compose import new_email
 from babygun.email.ids import created_ms
 from babygun.email.model import Content, Email, UnsubscribeLink
 from babygun.errors import (
+    DailyLimitReached,
     EtcdError,
     EtcdUnavailable,
     IdempotencyConflict,
@@ -20,6 +21,7 @@ from babygun.errors import (
     NoRelay,
     NotAcknowledged,
     OutcomeUnknown,
+    RateExceeded,
 )
 from babygun.intake.acceptance import Acceptance, BatchAcceptance
 from babygun.intake.allowances import Allowances, Counted
@@ -74,6 +76,9 @@ class Intake:
         self._quota_guard.check()
         try:
             await self.allowances.take_emails(client, emails)
+        except RateExceeded:
+            metrics.CLIENT_REFUSALS["rate"].inc()
+            raise
         except EtcdUnavailable as error:
             raise NotAcknowledged(error, keyed=False) from None
 
@@ -100,9 +105,9 @@ class Intake:
         email, content = self._compose(request, new_email_id(ns), now, client, request_id, link)
         note(email_id=email.id)
         new = prepare(self._store, email, content)
-        self._quota_guard.take(new.content_bytes)
         counted = await self._count_first([new], client, idempotency_key)
         try:
+            self._quota_guard.take(new.content_bytes)  # not before: a refusal would use up room
             stored = await accept(
                 self._store,
                 client.identity,
@@ -160,11 +165,11 @@ class Intake:
         if any(emails):
             # With all_or_none the same body has another answer.
             fingerprint += "" if all_or_none else "-permissive"
-            self._quota_guard.take(sum(new.content_bytes for new in emails if new))
             counted = await self._count_first(
                 emails, client, idempotency_key, "E-mails of the batch"
             )
             try:
+                self._quota_guard.take(sum(new.content_bytes for new in emails if new))
                 outcome = await accept_batch(
                     self._store,
                     client.identity,
@@ -281,6 +286,9 @@ class Intake:
         """
         try:
             return await self.allowances.count(client, _recipients(emails), idempotency_key)
+        except DailyLimitReached:
+            metrics.CLIENT_REFUSALS["day"].inc()
+            raise
         except EtcdUnavailable as error:
             keyed = idempotency_key is not None
             raise NotAcknowledged(error, what, keyed=keyed) from None

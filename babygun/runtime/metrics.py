@@ -111,6 +111,13 @@ RECIPIENTS_SUPPRESSED = counters(
     "Recipients of accepted e-mails that were suppressed already. They are not tried. `reason`: "
     "hard_bounce, complaint, unsubscribe or manual.",
 )
+CLIENT_REFUSALS = counters(
+    "babygun_client_refusals_total",
+    ("limit",),
+    API,
+    "Calls refused with 429 because a client has used up a limit. `limit`: rate, or day (the daily "
+    "limit of recipients).",
+)
 UNSUBSCRIBE_CALLS = counters(
     "babygun_unsubscribe_calls_total",
     ("outcome",),
@@ -401,6 +408,7 @@ RETURNED_CONNECTIONS = reading(
 # Series that begin at 0: a rate would miss the event with which a series appears.
 for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
+    (CLIENT_REFUSALS, ("rate", "day")),
     (CLAIMS, ("claimed", "lost", "unanswered", "lease_lost")),
     (SHED, ("contents", "notices", "emails")),
     (NOTICES, ("sent", "deferred", "failed")),

@@ -19,6 +19,7 @@ from babygun.errors import (
     InvalidRequest,
     NotAcknowledged,
     OutcomeUnknown,
+    OutOfSpace,
     RateExceeded,
     Violation,
 )
@@ -26,6 +27,7 @@ from babygun.intake import accept
 from babygun.intake import allowances as module
 from babygun.intake.accept import Intake
 from babygun.intake.allowances import INTERVAL, Allowances, Counted
+from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
@@ -33,8 +35,10 @@ from babygun.store.access.usage import get_usage
 from babygun.store.records import Client
 from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
+from tests.support.scraping import scraped
 
 UNREADABLE = InvalidRequest([Violation("subject", "It must be a text.")])
+REFUSALS = "babygun_client_refusals_total"
 LATER = 1e9  # monotonic: long after everything
 
 
@@ -262,7 +266,7 @@ async def test_recipients_without_a_limit_are_counted_later(store: Store, intake
 async def test_emails_beyond_the_daily_limit_are_refused_with_what_remains(
     intake: Intake, store: Store
 ) -> None:
-    client = limited(3)
+    client, before = limited(3), scraped("api")
     two = email_request(cc="bob@example.org")
     assert await intake.accept(two, client=client)
     with pytest.raises(DailyLimitReached) as raised:
@@ -272,6 +276,31 @@ async def test_emails_beyond_the_daily_limit_are_refused_with_what_remains(
         await intake.accept_batch([email_request()] * 2, client=client)
     assert await intake.accept(email_request(), client=client)
     assert await counted(store) == 3 and intake.accepted == 2
+    assert scraped("api").since(before, REFUSALS, limit="day") == 2
+
+
+async def test_email_refused_by_the_daily_limit_takes_no_room_and_one_without_room_no_recipient(
+    intake: Intake, quota_guard: QuotaGuard
+) -> None:
+    client = limited(1)
+    quota_guard._left = quota_guard._share = 10_000.0
+    with pytest.raises(OutOfSpace):
+        await intake.accept(email_request(body="x" * 20_000), client=client)
+    quota_guard.full = False
+    await intake.accept(email_request(), client=client)
+    taken = quota_guard._taken
+    with pytest.raises(DailyLimitReached):
+        await intake.accept(email_request(), client=client)
+    assert quota_guard._taken == taken
+
+
+async def test_calls_refused_by_the_rate_are_counted(intake: Intake) -> None:
+    before = scraped("api")
+    await intake.admit(rated(0.01))
+    for _ in range(2):
+        with pytest.raises(RateExceeded):
+            await intake.admit(rated(0.01))
+    assert scraped("api").since(before, REFUSALS, limit="rate") == 2
 
 
 async def test_repeated_call_counts_once_and_is_answered_though_nothing_remains(
