@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from msgspec import UNSET
 
 from babygun.api.http.caller import caller_of
 from babygun.api.http.context import STORE, Call, Handler, call_of
@@ -102,7 +103,13 @@ def _asked(call: Call) -> dict[str, str]:
 def _quoted(value: object) -> dict[str, str]:
     if not isinstance(value, msgspec.Struct):
         return {}
-    return dict(_texts(msgspec.structs.asdict(value)))
+    # Where a field that is left out is not null, null asks for something: a limit is taken away.
+    asking = {field.name for field in msgspec.structs.fields(value) if field.default is UNSET}
+    fields = msgspec.structs.asdict(value)
+    return {
+        **dict(_texts(fields)),
+        **{name: "none" for name in asking if fields[name] is None},
+    }
 
 
 def _texts(fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

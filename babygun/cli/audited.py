@@ -35,12 +35,13 @@ async def by_command(
 
 
 def command_entry(action: str, arguments: argparse.Namespace | None = None) -> AuditEntry:
-    """An entry of a command that begins now."""
+    """An entry of a command that begins now. Its target is the id on the command line."""
     asked = {name: getattr(arguments, name, None) for name in _QUOTED}
     return new_entry(
         action,
         by=_operator(),
         via="command",
+        target=getattr(arguments, "id", None) or "",
         details={
             name: ", ".join(value) if isinstance(value, list) else str(value)
             for name, value in asked.items()

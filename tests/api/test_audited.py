@@ -48,7 +48,9 @@ def test_call_of_the_scope_admin_that_changes_something_is_audited_without_a_dec
 async def written(store: Store, **wanted: str) -> list[dict[str, Any]]:
     page = await list_entries(store, Wanted(**wanted), limit=100)  # type: ignore[arg-type]
     return [
-        {name: getattr(entry, name) for name in entry.__struct_fields__} for entry in page.entries
+        {name: getattr(entry, name) for name in entry.__struct_fields__}
+        for entry in page.entries
+        if entry.via == "api"
     ]
 
 
@@ -67,9 +69,14 @@ async def test_calls_leave_entries_with_who_what_and_outcome_and_without_secrets
     assert (await api.call("POST", "/suppressions", token=admin, json=suppressed)).status == 201
     gone = await api.call("DELETE", "/suppressions/ann@example.org?list=*", token=admin)
     assert gone.status == 200
+    unlimited = {"rate": None, "weight": 3}
+    patched = await api.call("PATCH", "/clients/shop", token=admin, json=unlimited)
+    assert patched.status == 200
     assert (await api.call("DELETE", "/clients/shop", token=admin)).status == 204
 
-    deleted, off, hooked, created = await written(store)
+    deleted, changed, off, hooked, created = await written(store)
+    assert changed["action"] == "changeClient" and changed["target"] == "shop"
+    assert changed["details"] == {"rate": "none", "weight": "3"}
     assert created["action"] == "createClient" and created["target"] == "shop"
     assert created["details"] == {
         "name": "shop",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from argparse import Namespace
 
+from babygun.cli.audited import command_entry
 from babygun.store.audit.listing import Wanted, list_entries
 from tests.support.commands import Command
 from tests.support.paths import ROOT
@@ -41,3 +43,8 @@ async def test_client_that_a_command_made_is_in_the_audit_and_a_refused_one_is_n
     assert re.fullmatch(r"\S+@\S+", entry.by) and entry.outcome == "done"
     secret = created.out.split()[-1]
     assert secret not in repr(entry)
+
+
+def test_entry_says_what_a_command_changes_before_it_is_changed() -> None:
+    entry = command_entry("deleteClient", Namespace(id="shop"))
+    assert (entry.target, entry.outcome) == ("shop", "begun")
