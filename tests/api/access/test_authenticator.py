@@ -18,7 +18,7 @@ from babygun.api.access.signing_key import until_tokens_work
 from babygun.api.http.problems import Problem
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.access.clients import create_client
+from babygun.store.access.clients import create_client, rotate_secret
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.access.signing_keys import SPREAD, make_signing_key
 
@@ -74,6 +74,22 @@ async def test_token_of_a_process_with_another_clock_is_taken(
     await checked.revoke(access)
     with pytest.raises(Problem, match="revoked"):
         await checked.authorize(f"Bearer {token}", None)
+
+
+async def test_token_is_taken_though_the_change_of_its_client_has_not_come_here(
+    store: Store, known_clients: KnownClients
+) -> None:
+    before = known_clients.clients["shop"]
+    client, _ = await rotate_secret(store, "shop", end_tokens=True)
+    checked = Authenticator(store, known_clients)
+    token, _ = checked.issue(client, ("emails:read",), 60)
+    known_clients.clients["shop"] = before
+    access = await checked.authorize(f"Bearer {token}", "emails:read")
+    assert access.client == client
+    old, _ = checked.issue(before, ("emails:read",), 60)
+    known_clients.clients["shop"] = client
+    with pytest.raises(Problem, match="were ended"):
+        await checked.authorize(f"Bearer {old}", "emails:read")
 
 
 async def test_token_of_an_old_key_is_taken_until_the_key_goes(
