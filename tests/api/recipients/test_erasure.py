@@ -6,6 +6,7 @@ import pytest
 
 from babygun.api.recipients import erasure
 from babygun.email.addresses import hash_of
+from babygun.email.erasure import MARK
 from babygun.store import Store
 from babygun.store.audit.listing import Wanted, list_entries
 from tests.support.api import RunningApi
@@ -73,6 +74,8 @@ async def test_erasure_needs_the_scope_admin_and_refuses_wrong_parameters(api: R
     admin = await api.token_for("admin")
     wrong = await api.call("DELETE", "/recipients/nobody", token=admin)
     wrong.problem(422, "invalid-request", "address")
+    mark = await api.call("DELETE", f"/recipients/{MARK.upper()}", token=admin)
+    assert "nobody's" in mark.problem(422, "invalid-request", "address")["detail"]
     for name, value in (("dry_run", "1"), ("suppressions", "keep"), ("cursor", "x")):
         path = f"/recipients/{ANN}"
         answer = await api.call("DELETE", path, token=admin, params={name: value})
