@@ -12,6 +12,9 @@ from babygun.email.model import Email, LogEntry, QueueState
 from babygun.email.transition import Transition, changed, logged
 from babygun.errors import Conflict
 
+# Each change adds a log entry, and a log is read as a whole.
+MOST_LOGGED = 1000
+
 
 class Edit(NamedTuple):
     """What is wanted. None: it stays as it is. ``send_at``: a time that has come means now."""
@@ -33,7 +36,8 @@ def edit(
     """A client changes an e-mail. None: it is as wanted already.
 
     ``sending``: the queues that have an owner. Raises Conflict if the e-mail is final, if it does
-    not wait for its first try and is to be sent at another time, or would be sent after its end.
+    not wait for its first try and is to be sent at another time, would be sent after its end, or
+    has changed MOST_LOGGED times.
     """
     if email.final:
         raise Conflict(f"the e-mail is {email.status} already")
@@ -51,6 +55,8 @@ def edit(
     ]
     if not (differing or moved):
         return None
+    if email.log_seq >= MOST_LOGGED:
+        raise Conflict("the e-mail has changed too often: cancel it, and send another one")
     after = changed(named, email.recipients, queues, now)
     reason = "; ".join(_said(named, field) for field in differing or ["send_at"])
     entry = LogEntry(
