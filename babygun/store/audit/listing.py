@@ -81,4 +81,4 @@ async def _newest(
 
 
 def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
+    return max(0, int(at.timestamp() * 1000))

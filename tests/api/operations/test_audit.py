@@ -40,6 +40,8 @@ async def test_audit_lists_the_newest_first_page_by_page_and_filtered(
     assert await ids(target="Ann@Example.org") == [written[2].id]
     assert await ids(outcome="done") == []
     assert await ids(before="2020-01-01T00:00:00Z") == []
+    assert await ids(before="1960-01-01T00:00:00Z") == []
+    assert await ids(after="0001-01-01T00:00:00Z") == newest_first
     assert await ids(after="2020-01-01T00:00:00Z") == newest_first
 
 
