@@ -9,6 +9,7 @@ data.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,6 +26,8 @@ from babygun.store.records import IdempotencyRecord, Owner
 from babygun.store.webhooks.records import Notice
 
 log = get_logger("store")
+
+_ADDRESS = re.compile(r"[^/]+@[^/]+")
 
 # With a record of 1,000 recipients, a chunk of this size stays below etcd's 1.5 MiB a request.
 CHUNK_BYTES = 768 * 1024
@@ -158,5 +161,9 @@ def state_of(kv: KeyValue, kind: type[T]) -> T | None:
 
 
 def log_unreadable(key: bytes, error: ValueError) -> None:
-    """Says that a key, or its value, can't be read: somebody wrote it by hand."""
-    log.error("key unreadable", key=key.decode(errors="replace"), error=str(error))
+    """Says that a key, or its value, can't be read: somebody wrote it by hand.
+
+    A key with an address is named without it.
+    """
+    named = _ADDRESS.sub("…", key.decode(errors="replace"))
+    log.error("key unreadable", key=named, error=str(error))

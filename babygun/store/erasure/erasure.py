@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -16,9 +16,12 @@ from msgspec.structs import replace
 
 from babygun.email.addresses import hash_of, is_hash
 from babygun.email.erasure import is_alone
+from babygun.email.suppression import replaces
 from babygun.errors import LeaseNotFound
-from babygun.etcd import Op, Txn, delete, modified_at, put
+from babygun.etcd import Op, Txn, absent, delete, modified_at, put
+from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.codec import log_unreadable
 from babygun.store.erasure import notices
 from babygun.store.erasure.emails import NOBODY, Asker, erase_in_email
 from babygun.store.erasure.search import Hit, Place, Search
@@ -86,15 +89,23 @@ class _Erasure:
         match hits[0].phase if hits else "":
             case "emails" | "parts":
                 for hit in hits:
-                    self._count(await self._email(hit))
+                    self._count(await self._one(hit, self._email))
             case "suppressions":
                 for hit in hits:
-                    self._count(await self._suppression(hit))
+                    self._count(await self._one(hit, self._suppression))
             case "notices" | "notices-due" | "notices-sent":
                 found = notices.found_in(hits, self._mailbox)
                 written = len(found) if self._dry_run else await notices.write(self._store, found)
                 self._count("notices", written)
                 self._count("under_way", len(found) - written)
+
+    async def _one(self, hit: Hit, erase: Callable[[Hit], Awaitable[str]]) -> str:
+        """What ``erase`` says. What can't be read is left, and the rest is erased."""
+        try:
+            return await erase(hit)
+        except ValueError as error:  # somebody wrote a key by hand
+            log_unreadable(hit.kv.key, error)
+            return "under_way"
 
     def _count(self, what: str, number: int = 1) -> None:
         if what:
@@ -125,14 +136,18 @@ class _Erasure:
             return ""
         if self._dry_run:
             return "suppressions"
+        compares = [modified_at(kv.key, kv.mod_revision)]
         ops: list[Op] = [delete(kv.key)]
         if keeps:
+            key = keys.suppression(client_id, list_name, hash_of(self._mailbox))
+            there = await self._store.client.get(key)  # by an earlier erasure
+            compares.append(modified_at(key, there.mod_revision) if there else absent(key))
             # The server's words may name the address, and the e-mail is gone.
             bare = replace(codec.decode_suppression(kv.value), email_id=None, reply=None)
-            key = keys.suppression(client_id, list_name, hash_of(self._mailbox))
-            ops.append(put(key, codec.encode_state(bare), kv.lease))
+            if there is None or replaces(bare, codec.decode_suppression(there.value), utc_now()):
+                ops.append(put(key, codec.encode_state(bare), kv.lease))
         try:
-            txn = Txn([modified_at(kv.key, kv.mod_revision)], ops)
+            txn = Txn(compares, ops)
             written = (await self._store.client.txn(txn)).succeeded
         except LeaseNotFound:  # it goes with its lease
             written = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from babygun.email.erasure import MARK
 from babygun.email.model import Content
 from babygun.errors import EtcdUnavailable
 from babygun.etcd import KeyValue
+from babygun.runtime.clock import utc_now
 from babygun.store import Store, codec
 from babygun.store.emails.acceptance import accept
 from babygun.store.emails.finish import finish
@@ -200,6 +202,30 @@ async def test_suppression_is_kept_as_a_hash_or_goes(rig: Rig, mode: Any) -> Non
     assert accepted.suppressed == ((0,) if mode == "hash" else ())
     keys = (await check_invariants(rig.store)).suppressions
     assert [name for _, _, name in keys] == ([hash_of(ANN)] if mode == "hash" else [])
+
+
+async def test_word_of_a_person_that_is_kept_as_a_hash_outlives_a_later_bounce(rig: Rig) -> None:
+    await rig.suppress(ANN, reason="unsubscribe")
+    await erase(rig)
+    await rig.suppress(ANN, reason="hard_bounce", until=utc_now() + timedelta(days=90))
+    assert (await erase(rig)).suppressions == 1 and await naming(rig.store) == []
+    ((key, (kept, _)),) = (await check_invariants(rig.store)).suppressions.items()
+    assert (key[2], kept.reason, kept.until) == (hash_of(ANN), "unsubscribe", None)
+
+
+async def test_what_can_not_be_read_is_left_and_the_rest_is_erased(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    unreadable = rig.store.keys.suppression("client", "*", ANN)
+    await rig.store.client.put(unreadable, b"{")
+    await rig.suppress(ANN, list_name="news")
+    await rig.send(ANN)
+    report = await erase(rig)
+    assert (report.deleted, report.suppressions, report.under_way) == (1, 1, 1)
+    assert await naming(rig.store) == [unreadable]
+    named = {vars(record)["fields"]["key"] for record in caplog.records}
+    assert named == {unreadable.decode().replace(ANN, "…")}
+    await rig.store.client.delete(unreadable)
 
 
 async def test_worker_that_has_notices_in_memory_does_not_write_the_address_back(rig: Rig) -> None:
