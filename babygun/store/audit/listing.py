@@ -16,6 +16,7 @@ from babygun.store.newest_first import AtOneRevision, id_floor, newest_end, newe
 from babygun.store.store import Store
 
 _SCANNED = 1000  # entries that one page reads at most
+_LEAST_READ = 100  # entries of one read: few may fit
 
 
 class Wanted(Struct, frozen=True, kw_only=True):
@@ -51,7 +52,7 @@ async def list_entries(
     """The newest entries before ``cursor``, an entry's id, that fit. Raises EtcdError."""
     found: list[AuditEntry] = []
     scanned, last = 0, ""
-    async for kvs in _newest(store, wanted, cursor, limit + 1):
+    async for kvs in _newest(store, wanted, cursor, max(limit + 1, _LEAST_READ)):
         for kv in kvs:
             if len(found) == limit or scanned == _SCANNED:
                 return AuditPage(found, last)
