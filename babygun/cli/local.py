@@ -34,12 +34,14 @@ def dev_json(path: Path = DEV_JSON) -> dict[str, Any]:
 
 
 def load_settings() -> Settings:
-    """The settings. If they name no etcd or no relay, dev.json's is used."""
+    """The settings. If they name no etcd, no relay or no sealing key, dev.json's is used."""
     loaded, found = settings.load(), dev_json()
     own: dict[str, Any] = {}
     if found.get("etcd_endpoints") and loaded.etcd_endpoints == Settings().etcd_endpoints:
         own = {name: found[name] for name in _ETCD if name in found}
         own |= {"etcd_endpoints": tuple(found["etcd_endpoints"]), **_NO_USER}
+        if not loaded.secrets_key_file and not loaded.secrets_keys:
+            own["secrets_key_file"] = found.get("secrets_key_file", "")
     if found.get("smtp_host") and not _names_a_relay(loaded):
         mailbox = {"url": f"smtp://{found['smtp_host']}:{found['smtp_port']}"}
         own |= {"routes": {"mailbox": mailbox}, "relays": {}, "default": ""}

@@ -114,6 +114,7 @@ class _Run:
                 **({"api_ca": api_ca} if api_ca else {}),
                 "etcd_endpoints": endpoints,
                 **installation.access.settings,
+                "secrets_key_file": installation.secrets_key_file,
                 "smtp_host": at.smtp_host,
                 "smtp_port": at.smtp_port,
                 "bounce_port": at.bounce_port,

@@ -105,7 +105,7 @@ class Installation:
             "BABYGUN_API_CERT": self.settings.api_cert,
             "BABYGUN_API_KEY": self.settings.api_key,
             "BABYGUN_PUBLIC_URL": self.settings.public_url or self.listeners.api_url,
-            **self._secrets_keys(),
+            "BABYGUN_SECRETS_KEY_FILE": self.secrets_key_file,
             # While you develop, send from any domain.
             "BABYGUN_REQUIRE_DOMAINS": os.environ.get("BABYGUN_REQUIRE_DOMAINS", "no"),
             "BABYGUN_WARM_UP": "off",  # the mailbox takes as much as there is
@@ -128,11 +128,12 @@ class Installation:
             }
         return variables
 
-    def _secrets_keys(self) -> dict[str, str]:
-        """Where the settings have no key that seals secrets: one of the data folder."""
+    @property
+    def secrets_key_file(self) -> str:
+        """The settings' own, else one of the data folder. Empty if the settings hold the keys."""
         if self.settings.secrets_key_file or self.settings.secrets_keys:
-            return {}
-        return {"BABYGUN_SECRETS_KEY_FILE": str(self.folder.secrets_keys(new_key))}
+            return self.settings.secrets_key_file
+        return str(self.folder.secrets_keys(new_key))
 
     def child_settings(self) -> Settings:
         """The settings that API and workers have."""

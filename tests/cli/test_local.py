@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from pathlib import Path
 
 import pytest
 
+from babygun.cli.local import load_settings
 from babygun.runtime.settings import Settings
 from tests.support.commands import Command
 
@@ -42,3 +44,17 @@ async def test_commands_where_dev_has_ended_say_what_is_missing_and_how_to_start
     listed = await Command(settings, tmp_path)("client", "list")
     assert listed.status == 1 and "no connection to etcd" in listed.error
     assert "make run" not in listed.error
+
+
+@pytest.mark.parametrize("own", ["", "/etc/babygun/secrets-keys"])
+def test_sealing_key_is_that_of_dev_unless_the_settings_name_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BABYGUN_SECRETS_KEY_FILE", own)
+    monkeypatch.delenv("BABYGUN_ETCD_ENDPOINTS", raising=False)
+    (tmp_path / ".babygun").mkdir()
+    state = {"pid": os.getpid(), "etcd_endpoints": ["https://127.0.0.1:1"]}
+    state["secrets_key_file"] = "/home/ann/secrets-keys"
+    (tmp_path / ".babygun" / "dev.json").write_text(json.dumps(state))
+    assert load_settings().secrets_key_file == (own or "/home/ann/secrets-keys")
