@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -14,7 +15,9 @@ FAILURE = 1
 def status_of(run: Callable[[], int]) -> int:
     """Runs a command: 0 done, 1 failed, 2 wrong arguments or settings, 130 interrupted."""
     try:
-        return run()
+        status = run()
+        print(end="", flush=True)  # a reader that went away shows here, not at the exit
+        return status
     except SettingsError as error:
         print(f"babygun: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -24,5 +27,5 @@ def status_of(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `babygun emails list | head`
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
