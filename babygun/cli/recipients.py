@@ -81,11 +81,12 @@ async def _erase_all(remote: Remote, arguments: argparse.Namespace, total: dict[
 
 
 def _sentence(total: dict[str, int], dry_run: bool) -> str:
-    did = "would be" if dry_run else "are"
+    deleted, lost = ("would be", "would lose") if dry_run else ("are", "have lost")
     text = (
-        f"{count_of(total['deleted'], 'e-mail')} {did} deleted, {total['erased']} to several {did}"
-        f" without the address, {count_of(total['notices'], 'event')} and"
-        f" {count_of(total['suppressions'], 'suppression')} too"
+        f"{count_of(total['deleted'], 'e-mail')} {deleted} deleted;"
+        f" {count_of(total['erased'], 'e-mail')} to several,"
+        f" {count_of(total['notices'], 'event')} and"
+        f" {count_of(total['suppressions'], 'suppression')} {lost} the address"
     )
     if total["under_way"]:
         text += f"; {total['under_way']} are being sent: run it again in a moment"
