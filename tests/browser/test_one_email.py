@@ -176,6 +176,9 @@ async def test_bounce_message_and_complaint_that_come_later_are_shown_as_they_co
     await expect(page.locator(".log .badge")).to_have_text(
         ["accepted", "claimed", "delivered", "bounced, late", "complained"]
     )
+    # None reaches over the text beside it.
+    widths = "badges => badges.map(badge => badge.scrollWidth - badge.clientWidth)"
+    assert await page.locator(".log .badge").evaluate_all(widths) == [0] * 5
 
 
 async def test_edit_as_new_keeps_names_and_attachments(page: Page, stage: Stage) -> None:
