@@ -20,7 +20,9 @@ def add_change(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     )
     parser.add_argument("id", help="id of one e-mail")
     parser.add_argument(
-        "--at", metavar="TIME", help="send at this time, e.g. 2030-01-31T08:00:00Z; or: now"
+        "--at",
+        metavar="TIME",
+        help="send at this time, e.g. 2030-01-31T08:00:00Z, at most 366 days ahead; or: now",
     )
     tags = parser.add_mutually_exclusive_group()
     tags.add_argument("--tag", action="append", metavar="TAG", help="repeat for several")

@@ -34,10 +34,12 @@ COMMANDS = (
     Command("worker", "run a worker"),
     Command("bounced", "take bounce messages and complaints by SMTP"),
     Command("mailbox", "run the mailbox alone: it accepts all mail and delivers none"),
-    Command("client", "create, list and delete API clients (in etcd, without the API)"),
+    Command(
+        "client", "make, change and delete API clients; give new secrets (in etcd, without the API)"
+    ),
     Command("token", "print a token for the API"),
     Command("send", "send an e-mail"),
-    Command("emails", "list, show, cancel and retry e-mails"),
+    Command("emails", "list, show, change, cancel and retry e-mails; send them now"),
     Command("suppressions", "show and change which addresses get no mail; import and export files"),
     Command("recipients", "erase or export all data of one recipient"),
     Command("domains", "make sending domains; print and verify their DNS records; give DKIM keys"),
@@ -52,7 +54,7 @@ COMMANDS = (
     Command("settings", "list all settings, with their values and defaults"),
     Command("certificates", "make, renew and rotate a cluster's own certificates"),
     Command("access", "make etcd's users and roles for Babygun, and enable authentication"),
-    Command("health", "ask the API or worker of this host whether it is ready"),
+    Command("health", "ask the API, a worker or bounced of this host whether it is ready"),
     Command("doctor", "check etcd, clocks, workers, relays and DNS"),
 )
 

@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="repeat for several",
     )
     parser.add_argument(
-        "--at", metavar="TIME", help="send at this time, not before, e.g. 2030-01-31T08:00:00Z"
+        "--at",
+        metavar="TIME",
+        help="send at this time, not before, e.g. 2030-01-31T08:00:00Z; at most 366 days ahead",
     )
     parser.add_argument("--tag", action="append", default=[], help="repeat for several")
     parser.add_argument(

@@ -70,7 +70,7 @@ class Listeners:
         # Where any free port will do for the mail, it does for these too. Otherwise several runs on
         # one machine would look for the next free one at the same time, and find the same.
         any_port = 0 if options.smtp_port == 0 else None
-        bounce_port = ports.choose("bounces", asked=any_port, default=BOUNCE_PORT, option="")
+        bounce_port = ports.choose("bounced", asked=any_port, default=BOUNCE_PORT, option="")
         if relays:
             if options.smtp_port is not None:
                 say("note: --smtp-port has no effect: a relay is set, so there is no mailbox")
