@@ -170,7 +170,8 @@ def test_restored_data_replace_what_was_there_and_that_is_kept_until_forget(
     member = f"{server.name}={server.data}"
     script("backup-etcd", server=server, backups=tmp_path)
     server.terminate()
-    script("restore-etcd", "--latest", "--member", member, server=server, backups=tmp_path)
+    said = script("restore-etcd", "--latest", "--member", member, server=server, backups=tmp_path)
+    assert f"'restore-etcd --forget --member {member}' deletes the old data" in said
     assert sorted(path.name.split("-")[0] for path in server.data.iterdir()) == [
         "member",
         "member.before",
@@ -180,10 +181,14 @@ def test_restored_data_replace_what_was_there_and_that_is_kept_until_forget(
     server.start()
 
 
-def test_restore_without_a_file_is_refused(server: EtcdServer, tmp_path: Path) -> None:
+def test_backup_without_a_folder_and_restore_without_a_file_are_refused(
+    server: EtcdServer, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError, match="none is no writable folder: make it, or set BABYGUN"):
+        script("backup-etcd", server=server, backups=tmp_path / "none")
     server.terminate()
     for words, said in (
-        (["--latest"], "there is no backup"),
+        (["--latest"], f"there is no backup in {tmp_path}: set BABYGUN_BACKUPS"),
         (["/none.db"], "there is no file /none.db; nothing was changed"),
         ([], "restore-etcd FILE"),
     ):
