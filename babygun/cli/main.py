@@ -10,7 +10,7 @@ import importlib
 import io
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from babygun import __version__
 from babygun.cli.exit_status import status_of
@@ -59,9 +59,19 @@ COMMANDS = (
 )
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses what it does not know itself: argparse would show the usage of the whole."""
+
+    def parse_known_args(self, *given: Any, **named: Any) -> Any:
+        found, unknown = super().parse_known_args(*given, **named)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+
 def build_parser(only: str | None = None) -> argparse.ArgumentParser:
     """The parser. With ``only``, one command alone has arguments: importing all is slow."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="babygun",
         description="Babygun sends e-mail: you POST it over HTTP, workers deliver it by SMTP,"
         " and all state is in etcd.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babygun.cli.main import COMMANDS
+from babygun.cli.main import COMMANDS, main
 from tests.support.commands import Command
 
 
@@ -12,6 +12,16 @@ from tests.support.commands import Command
 async def test_wrong_call_shows_the_usage(babygun: Command, words: tuple[str, ...]) -> None:
     result = await babygun(*words)
     assert result.status == 2 and result.error.startswith("usage: babygun")
+
+
+def test_unknown_option_shows_the_usage_of_its_own_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["emails", "change", "some-id", "--send-at", "now"])
+    error = capsys.readouterr().err
+    assert error.startswith("usage: babygun emails change ")
+    assert error.endswith("error: unrecognized arguments: --send-at now\n")
 
 
 async def test_help_lists_every_command(babygun: Command) -> None:
