@@ -71,26 +71,32 @@ class Page:
     """The files that are served, by name. ``version``: a hash of all of them."""
 
     def __init__(self, prefix: str) -> None:
-        found = {
-            file.name: lean(file.read_text(), file.name)
-            for file in files("babygun.api").joinpath("page").iterdir()
-        }
-        served = {
-            "main.js": bundle(found, "main.js"),
-            "stream.js": found["stream.js"],  # a shared worker runs it alone
-            "style.css": "".join(found[f"{name}.css"] for name in ("style", "views", "operators")),
-            "icon.svg": found["icon.svg"],
-        }
-        self.files = {name: text.encode() for name, text in served.items()}
-        digest = hashlib.sha256(found["index.html"].encode())
-        for name, data in self.files.items():
-            digest.update(name.encode() + b"\0" + data + b"\0")
-        self.version = digest.hexdigest()[:16]
-        index = found["index.html"].replace("{files}", self.path("")).replace("{prefix}", prefix)
-        self.index = index.encode()
+        index, self.files, self.version = _prepared()
+        self.index = index.replace("{files}", self.path("")).replace("{prefix}", prefix).encode()
 
     def path(self, name: str) -> str:
         return FILES.format(version=self.version, name=name)
+
+
+@cache  # the files are the package's, and take a tenth of a second
+def _prepared() -> tuple[str, dict[str, bytes], str]:
+    """index.html with its places, the other files as they are served, and a hash of all."""
+    found = {
+        file.name: lean(file.read_text(), file.name)
+        for file in files("babygun.api").joinpath("page").iterdir()
+    }
+    index = found["index.html"]
+    served = {
+        "main.js": bundle(found, "main.js"),
+        "stream.js": found["stream.js"],  # a shared worker runs it alone
+        "style.css": "".join(found[f"{name}.css"] for name in ("style", "views", "operators")),
+        "icon.svg": found["icon.svg"],
+    }
+    as_bytes = {name: text.encode() for name, text in served.items()}
+    digest = hashlib.sha256(index.encode())
+    for name, data in as_bytes.items():
+        digest.update(name.encode() + b"\0" + data + b"\0")
+    return index, as_bytes, digest.hexdigest()[:16]
 
 
 _COMMENT = re.compile(r"/\*.*?\*/|(?:^|(?<=[;,{}()\]])) *// [^\"'`\n]*$", re.MULTILINE)
