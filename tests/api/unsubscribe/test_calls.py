@@ -223,5 +223,5 @@ async def test_first_email_with_a_link_makes_the_key_and_its_token_works(
     key = await UnsubscribeKeys(store).find(link.kid)
     token = make_token(link.kid, key.secret, email.client_id, "news", "ann@example.org")
     async with asyncio.timeout(10):  # the watch brings the key and the client a moment later
-        while (await api.call("GET", f"/unsubscribe/{token}", token="")).status != 200:
+        while (await api.call("GET", f"/unsubscribe/{token}", token="")).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.2)

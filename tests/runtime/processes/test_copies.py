@@ -252,7 +252,7 @@ async def test_orphans_are_collected_as_by_process_1_of_a_container(start: Start
             return polite(copy)
     """)
     orphan = int((await run.until("orphan")).split()[1])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not is_collected(orphan):  # noqa: ASYNC110 (it is no child of ours)
             await asyncio.sleep(0.01)
     run.process.terminate()
