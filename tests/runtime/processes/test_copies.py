@@ -122,7 +122,7 @@ async def test_process_that_hangs_ends_by_its_watchdog_and_is_started_again(
         from babygun.runtime.watchdog import watched
 
         async def work(copy):
-            async with watched(0.3):
+            async with watched(1.5):
                 copy.up()
                 while copy.number == 1 or not flag.exists():
                     await asyncio.sleep(0.02)
@@ -252,7 +252,7 @@ async def test_orphans_are_collected_as_by_process_1_of_a_container(start: Start
             return polite(copy)
     """)
     orphan = int((await run.until("orphan")).split()[1])
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(20):
         while not is_collected(orphan):  # noqa: ASYNC110 (it is no child of ours)
             await asyncio.sleep(0.01)
     run.process.terminate()
