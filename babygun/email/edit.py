@@ -35,9 +35,9 @@ def edit(
 ) -> Transition | None:
     """A client changes an e-mail. None: it is as wanted already.
 
-    ``sending``: the queues that have an owner. Raises Conflict if the e-mail is final, if it does
-    not wait for its first try and is to be sent at another time, would be sent after its end, or
-    has changed MOST_LOGGED times.
+    ``sending``: the queues that have an owner. Raises Conflict if the e-mail is final, or has
+    changed MOST_LOGGED times. A new time is a Conflict, too, if the e-mail does not wait for its
+    first try, or would be sent after its end.
     """
     if email.final:
         raise Conflict(f"the e-mail is {email.status} already")

@@ -3,7 +3,7 @@ import { get, path } from "./api.js";
 import { $, h, show } from "./dom.js";
 import { count } from "./format.js";
 import { names, client, withNames } from "./names.js";
-import { Pages } from "./pages.js";
+import { foot, Pages } from "./pages.js";
 import { go } from "./router.js";
 import { SPANS } from "./search.js";
 import { badge, cell, empty, failure, table, when } from "./status.js";
@@ -132,16 +132,10 @@ export function open(root, { query, may }) {
       entries?.length > 0 && table("audit", COLUMNS, entries.map(row)),
       entries &&
         (entries.length > 0 || cursor) &&
-        h(
-          "div",
-          { class: "listfoot" },
-          h("p", { class: "soft" }, cursor ? `${count(entries.length)} so far` : "That is all."),
-          cursor &&
-            h(
-              "button",
-              { type: "button", class: "quiet", onclick: () => pages.read(true) },
-              "Look further back",
-            ),
+        foot(
+          pages,
+          cursor ? `${count(entries.length)} so far` : "That is all.",
+          "Look further back",
         ),
     );
   }

@@ -1,4 +1,6 @@
 // A list of the API that is read page by page, such as that of the domains.
+import { h } from "./dom.js";
+
 const PAGE = 100;
 
 export class Pages {
@@ -31,3 +33,13 @@ export class Pages {
     this.changed();
   }
 }
+
+// Below a list: what was read so far, and a button that reads on if there is more.
+export const foot = (pages, said, more) =>
+  h(
+    "div",
+    { class: "listfoot" },
+    h("p", { class: "soft" }, said),
+    pages.cursor &&
+      h("button", { type: "button", class: "quiet", onclick: () => pages.read(true) }, more),
+  );

@@ -5,7 +5,7 @@ import { many } from "./format.js";
 import { importInto } from "./import.js";
 import { ask, doing, field, fillIn, notify } from "./messages.js";
 import { client, names, withNames } from "./names.js";
-import { Pages } from "./pages.js";
+import { foot, Pages } from "./pages.js";
 import { go } from "./router.js";
 import { address, cell, empty, failure, none, table, when } from "./status.js";
 
@@ -210,20 +210,10 @@ export function open(root, { query, may }) {
                       "wants no mail.",
               ),
       found && !trouble && (found.length > 0 || cursor)
-        ? h(
-            "div",
-            { class: "listfoot" },
-            h(
-              "p",
-              { class: "soft" },
-              `${many(found.length, "address", "addresses")}${cursor ? " so far" : ""}`,
-            ),
-            cursor &&
-              h(
-                "button",
-                { type: "button", class: "quiet", onclick: () => pages.read(true) },
-                "Show more",
-              ),
+        ? foot(
+            pages,
+            `${many(found.length, "address", "addresses")}${cursor ? " so far" : ""}`,
+            "Show more",
           )
         : null,
     );
