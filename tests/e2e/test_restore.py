@@ -79,7 +79,7 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
     settings = changed(
         rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=2.0, reconcile_interval=1.0
     )
-    async with rig_for(settings) as own, own.worker_process():
+    async with rig_for(settings) as own, own.worker_process() as worker:
         unfinished = await own.send("ann@example.org")
         await smtp.hung.wait()  # a worker owns it in the snapshot
         name = (
@@ -88,6 +88,8 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
         released.set()
         lost = await own.send("bob@example.org")
         assert {email.status for email in await own.ended(unfinished, lost)} == {"complete"}
+        # A worker that has not heard that its result is written would write it again.
+        await worker.until("try finished", count=2)
 
         server.kill()  # SIGTERM would wait for the worker's watches
         await asyncio.to_thread(
