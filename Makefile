@@ -50,8 +50,9 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 	@docker compose -f deploy/compose.yml up --build --detach --wait
 	@docker compose -f deploy/compose.yml run --rm check
 
-# Tests that start whole installations, a browser or a compiler. They take as long as all others.
-SYSTEM := tests/attack tests/bench tests/browser tests/dev tests/e2e tests/hosts \
+# Tests that start whole installations, commands, a browser or a compiler. They take as long as all
+# others.
+SYSTEM := tests/attack tests/bench tests/browser tests/cli tests/dev tests/e2e tests/hosts \
 	tests/api/emails/test_examples.py
 TEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
@@ -59,7 +60,7 @@ test: install ## the tests of each room, on a real etcd (ARGS='-k name' for some
 	@$(if $(ETCD),BABYGUN_ETCD_BIN=$(abspath $(ETCD))) \
 		$(TEST) $(SYSTEM:%=--ignore %) --ignore tests/cluster --ignore tests/mx $(ARGS)
 
-test-system: install ## test whole installations: babygun dev, the documents' commands, the page in a browser
+test-system: install ## test whole installations: babygun dev, all commands, the page in a browser
 	@$(TEST) $(SYSTEM) $(ARGS)
 
 test-cluster: install ## test a cluster in containers while its parts fail (needs Docker)

@@ -31,7 +31,14 @@ async def with_api(rig: Rig, tmp_path: Path) -> AsyncIterator[Command]:
 async def commands_with_api(rig: Rig, folder: Path, **settings: object) -> AsyncIterator[Command]:
     """``settings``: the API's own."""
     client, secret = await create_client(rig.store, name="cli", scopes=("admin",))
-    served = changed(rig.settings, api_host="127.0.0.1", api_port=0, drain_timeout=2.0, **settings)
+    served = changed(
+        rig.settings,
+        api_host="127.0.0.1",
+        api_port=0,
+        drain_timeout=2.0,
+        etcd_timeout=30.0,  # a busy machine's etcd may need more than 5 s for many e-mails
+        **settings,
+    )
     async with running(served, rig.store) as api:
         await until_ready(api)
         yield Command(

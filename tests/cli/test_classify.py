@@ -1,16 +1,31 @@
-"""``babygun classify``."""
+"""``babygun classify``. It needs nothing else, so it runs in this process."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from tests.support.commands import Command
+from babygun.cli.main import main
+from tests.support.commands import Result
+
+Classify = Callable[..., Result]
 
 
-async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
-    result = await babygun("classify", "552 5.2.2 Mailbox full")
+@pytest.fixture
+def classify(capsys: pytest.CaptureFixture[str]) -> Classify:
+    """The command with these words."""
+
+    def run(*words: str) -> Result:
+        return Result(main(["classify", *words]), *capsys.readouterr())
+
+    return run
+
+
+def test_classify_prints_class_action_and_rule(classify: Classify) -> None:
+    result = classify("552 5.2.2 Mailbox full")
     assert result.out.split()[:4] == ["class", "mailbox_full", "action", "retry"]
-    without = await babygun("classify", "--no-reply", "connection reset by peer")
+    without = classify("--no-reply", "connection reset by peer")
     assert without.out.split()[:4] == ["class", "network", "action", "retry"]
 
 
@@ -60,16 +75,16 @@ async def test_classify_prints_class_action_and_rule(babygun: Command) -> None:
         ),
     ],
 )
-async def test_classify_shows_what_the_delivery_does_with_a_reply_of_a_phase(
-    babygun: Command, phase: str, reply: str, lines: list[str]
+def test_classify_shows_what_the_delivery_does_with_a_reply_of_a_phase(
+    classify: Classify, phase: str, reply: str, lines: list[str]
 ) -> None:
-    assert (await babygun("classify", "--phase", phase, reply)).out.splitlines() == lines
+    assert classify("--phase", phase, reply).out.splitlines() == lines
 
 
-async def test_classify_by_route_says_what_a_domains_own_host_means(babygun: Command) -> None:
-    words = ("classify", "--phase", "greeting", "521 5.3.2 example.org does not accept mail")
-    assert "session_refused" in (await babygun(*words)).out
-    assert (await babygun(*words, "--route", "mx")).out.splitlines() == [
+def test_classify_by_route_says_what_a_domains_own_host_means(classify: Classify) -> None:
+    words = ("--phase", "greeting", "521 5.3.2 example.org does not accept mail")
+    assert "session_refused" in classify(*words).out
+    assert classify(*words, "--route", "mx").out.splitlines() == [
         "class     bad_domain",
         "action    fail",
         "rule      no_mail_here",
@@ -77,10 +92,10 @@ async def test_classify_by_route_says_what_a_domains_own_host_means(babygun: Com
     ]
 
 
-async def test_classify_of_a_reply_to_connecting_names_the_phases_that_have_one(
-    babygun: Command,
+def test_classify_of_a_reply_to_connecting_names_the_phases_that_have_one(
+    classify: Classify,
 ) -> None:
-    result = await babygun("classify", "--phase", "connect", "554 no")
+    result = classify("--phase", "connect", "554 no")
     assert result.status == 2 and "--phase greeting, ehlo, tls or auth" in result.error
 
 
@@ -96,10 +111,10 @@ async def test_classify_of_a_reply_to_connecting_names_the_phases_that_have_one(
         ("--no-reply", " "),
     ],
 )
-async def test_classify_of_what_is_no_reply_is_refused_with_a_sentence(
-    babygun: Command, words: tuple[str, ...]
+def test_classify_of_what_is_no_reply_is_refused_with_a_sentence(
+    classify: Classify, words: tuple[str, ...]
 ) -> None:
-    result = await babygun("classify", *words)
+    result = classify(*words)
     assert result.status == 2 and not result.out
     assert result.error.startswith("babygun: ") and "--no-reply" in result.error
     assert len(result.error.splitlines()) == 1

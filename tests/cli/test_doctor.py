@@ -18,7 +18,7 @@ async def test_doctor_finds_a_working_installation_working(
     rig: Rig, babygun: Command, smtp: MisbehavingServer
 ) -> None:
     await create_client(rig.store, name="x", scopes=("admin",))
-    async with rig.worker():
+    async with rig.worker(lease_ttl=20.0):
         result = await babygun("doctor")
         assert result.status == 0, result.out
         assert "relay main" in result.out and "1 live worker" in result.out

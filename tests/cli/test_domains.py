@@ -17,6 +17,7 @@ from tests.cli.conftest import commands_with_api
 from tests.support.commands import Command
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of, made_domain, sealing
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed, rig_for
 
 NAME = "shop.example"
@@ -73,7 +74,7 @@ async def test_domain_is_made_shown_verified_rotated_and_deleted(
 
     reply = {"site": "mx:google", "code": 421, "enhanced_code": "4.7.27", "text": "no\x1b[31m SPF"}
     await raise_alarm(rig.store, NAME, "spf", **reply)
-    async with asyncio.timeout(20):  # the API follows etcd
+    async with asyncio.timeout(PATIENCE):  # the API follows etcd
         while "spf" not in (await babygun("domains", "list")).out:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     shown = (await babygun("domains", "show", NAME)).out

@@ -28,8 +28,8 @@ async def test_emails_list_reads_on_until_what_the_filter_wants_is_found(
     rig: Rig, with_api: Command
 ) -> None:
     wanted = await rig.send("ann@example.org", subject="long ago")
-    # More than one page of a filtered listing reads:
-    await asyncio.gather(*(rig.send("bob@example.org") for _ in range(1005)))
+    for _ in range(15):  # more than one page of a filtered listing reads
+        await asyncio.gather(*(rig.send("bob@example.org") for _ in range(67)))
     await cancel(rig.store, wanted)
     listed = await with_api("emails", "list", "--status", "cancelled")
     assert wanted in listed.out and "more:" not in listed.out

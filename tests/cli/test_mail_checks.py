@@ -49,7 +49,7 @@ async def dns() -> AsyncIterator[str]:
 
 async def said(resolver: str, hostname: str, mx: str = "", **fields: Any) -> list[str]:
     fields = {"default": "mx", "smtp_hostname": hostname, "resolvers": (resolver,)} | fields
-    settings = Settings(smtp_connect_timeout=5, **fields)
+    settings = Settings(smtp_connect_timeout=30, **fields)
     return [
         f"{each.level} {each.sentence}" async for each in check_mail(settings, relays=True, mx=mx)
     ]

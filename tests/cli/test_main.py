@@ -9,9 +9,12 @@ from tests.support.commands import Command
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",), ("emails",), ("send",)])
-async def test_wrong_call_shows_the_usage(babygun: Command, words: tuple[str, ...]) -> None:
-    result = await babygun(*words)
-    assert result.status == 2 and result.error.startswith("usage: babygun")
+def test_wrong_call_shows_the_usage(
+    capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert capsys.readouterr().err.startswith("usage: babygun")
 
 
 def test_unknown_option_shows_the_usage_of_its_own_command(

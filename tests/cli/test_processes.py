@@ -20,21 +20,12 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Worker
 from tests.support.commands import Command
-from tests.support.etcd_server import free_ports
+from tests.support.etcd_server import free_ports, free_row
 from tests.support.invariants import check_invariants
 from tests.support.processes import babygun
 from tests.support.rig import Rig, changed
 from tests.support.scraping import Scraped
 from tests.support.smtp_server import MisbehavingServer
-
-
-def two_ports() -> int:
-    """The first of two free ports in a row."""
-    while True:
-        [first] = free_ports(1)
-        with suppress(OSError, OverflowError), socket.socket() as next_one:
-            next_one.bind(("127.0.0.1", first + 1))
-            return first
 
 
 async def get(url: str) -> tuple[int, str]:
@@ -92,8 +83,8 @@ async def post(url: str, headers: dict[str, str], n: int) -> str:
 async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_goes_on(
     rig: Rig, tmp_path: Path
 ) -> None:
-    own = two_ports()
-    settings = changed(rig.settings, api_process_port=own, processes=2)
+    own = free_row(2)
+    settings = changed(rig.settings, api_process_port=own, processes=2, lease_ttl=20.0)
     async with babygun(settings, "api", "--port", "0") as run:
         pids = await run.up()
         url = (await run.until("api listening url=")).partition("url=")[2].split()[0]
@@ -170,7 +161,7 @@ async def test_api_whose_supervisor_is_killed_frees_the_port_and_an_api_beside_i
     rig: Rig,
 ) -> None:
     [port] = free_ports(1)
-    settings = changed(rig.settings, processes=2, api_port=port)
+    settings = changed(rig.settings, processes=2, api_port=port, lease_ttl=20.0)
     async with babygun(settings, "api") as first:
         await first.up()
         async with babygun(settings, "api") as second:
@@ -196,10 +187,10 @@ async def test_setting_that_can_not_be_used_ends_all_processes_with_one_sentence
 
 
 async def test_second_process_whose_port_is_busy_ends_the_worker(rig: Rig) -> None:
-    first = two_ports()
+    first = free_row(2)
     with socket.create_server(("127.0.0.1", first + 1)):
         async with babygun(
-            changed(rig.settings, worker_port=first), "worker", "--processes", "2"
+            changed(rig.settings, worker_port=first, lease_ttl=20.0), "worker", "--processes", "2"
         ) as run:
             assert await run.ended() == 2
             assert (
@@ -212,9 +203,18 @@ async def test_second_process_whose_port_is_busy_ends_the_worker(rig: Rig) -> No
 async def test_worker_processes_share_the_load_and_each_is_seen(
     rig: Rig, smtp: MisbehavingServer, tmp_path: Path
 ) -> None:
-    own = two_ports()
-    settings = changed(rig.settings, worker_port=own, processes=2)
+    own = free_row(2)
+    # The jobs of the killed one wait as long as its lease.
+    settings = changed(rig.settings, worker_port=own, processes=2, lease_ttl=6.0)
     health = Command(settings, tmp_path)
+    slices: dict[str, tuple[int, int]] = {}
+
+    def shared(value: bytes) -> bool | None:
+        """Whether each has its half."""
+        worker = codec.decode_state(value, Worker)
+        slices[worker.id] = worker.slice
+        return True if {(0, 128), (128, 256)} <= set(slices.values()) else None
+
     async with babygun(settings, "worker") as run:
         pids = await run.up()
         await rig.counted(rig.store.keys.workers, 2)
@@ -223,17 +223,14 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
             sorted(worker.pid for worker in workers) == sorted(pids)
             and len({worker.id for worker in workers}) == 2
         )
-        await rig.seen(
-            rig.store.keys.workers,
-            lambda value: value if codec.decode_state(value, Worker).slice != (0, 256) else None,
-        )
+        await rig.seen(rig.store.keys.workers, shared, within=60.0)
 
         ids = [await rig.send(f"r{n}@example.org") for n in range(40)]
-        emails = await rig.ended(*ids)
+        emails = await rig.ended(*ids, within=60.0)
         assert {email.status for email in emails} == {"complete"}
         assert {email.worker_id for email in emails} == {worker.id for worker in workers}
         counts = [0.0]
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while sum(counts) < 40:  # counted once etcd has answered, a little later
                 counts = [
                     (await scrape(port)).get(
@@ -249,16 +246,16 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         assert run.lines("process=1") and run.lines("process=2")
 
         assert (await health("health", "worker")).status == 0
-        os.kill(pids[1], signal.SIGSTOP)
+        os.kill(pids[0], signal.SIGSTOP)  # the first one is asked first
         assert (
-            f"http://127.0.0.1:{own + 1}/healthz does not answer"
+            f"http://127.0.0.1:{own}/healthz does not answer"
             in (await health("health", "--live", "--timeout", "0.3", "worker")).error
         )
-        os.kill(pids[1], signal.SIGKILL)
-        await run.until("process up again process=2")
+        os.kill(pids[0], signal.SIGKILL)
+        await run.until("process up again process=1")
 
         hanging = await rig.send("hang@example.org")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await smtp.hung.wait()
         run.process.send_signal(signal.SIGTERM)
         await run.until("stopping processes")
@@ -266,5 +263,5 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         smtp.release()
         assert await run.ended() == 0
         assert [email.status for email in await rig.ended(hanging)] == ["complete"]
-    assert all(worker.pid not in pids[:1] for worker in await list_workers(rig.store))
+    assert all(worker.pid not in pids[1:] for worker in await list_workers(rig.store))
     await check_invariants(rig.store)

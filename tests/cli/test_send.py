@@ -19,7 +19,7 @@ async def test_send_waits_and_the_email_can_be_listed_and_shown(
     rig: Rig, with_api: Command, smtp: MisbehavingServer
 ) -> None:
     (with_api.folder / "a.txt").write_text("attached")
-    async with rig.worker():
+    async with rig.worker(lease_ttl=20.0):
         sent = await with_api(
             *("send", "--from", "me@example.com", "--to", "ann@example.org"),
             *("--cc", "bob@example.org", "--subject", "hi", "--body", "-", "--attach", "a.txt"),

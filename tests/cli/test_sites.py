@@ -85,7 +85,7 @@ async def test_sites_show_what_waits_and_what_servers_said(rig: Rig, with_api: C
         deferred=12,
         why="slot",
     )
-    lease = await rig.store.client.grant(30)
+    lease = await rig.store.client.grant(600)
     await write_report(rig.store, [row], worker_id="one", lease_id=lease)
     line = line_of((await with_api("sites")).out, "mx:a.example").split()
     assert line[1:7] == ["1204", "2", "-", "2900", "12", "3"]

@@ -28,7 +28,7 @@ async def test_resolver_for_dane_must_check_signatures() -> None:
 
 
 async def test_policy_of_a_domain_is_shown(tmp_path: Path) -> None:
-    async with policy_host(Settings(smtp_connect_timeout=5), tmp_path) as host:
+    async with policy_host(Settings(smtp_connect_timeout=30), tmp_path) as host:
         found = [each async for each in check_mail_hosts(host.settings, "a.example")]
         assert found[0].sentence == "a.example must show a valid certificate (MTA-STS)"
         assert (found[1].level, found[1].sentence) == (

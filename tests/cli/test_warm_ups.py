@@ -17,28 +17,28 @@ from tests.support.commands import Command
 from tests.support.rig import Rig, changed, quick, rig_for
 
 ADDRESS, SITE = "192.0.2.7", "mx:outlook"
-NOW = utc_now()
-ON = {
-    "default": "mx",
-    "warm_up": "both",
-    "source_addresses": (ADDRESS, "192.0.2.8"),
-    "warm_up_table": (50, 100, 200),
-    "warm_up_began": {"192.0.2.8": (NOW - timedelta(days=90)).date()},
-}
 
 
 @pytest.fixture
-async def rig(settings: Settings) -> AsyncIterator[Rig]:
-    async with rig_for(quick(settings, {}, **ON)) as rig:
+async def rig(settings: Settings, one_day: None) -> AsyncIterator[Rig]:
+    on = {
+        "default": "mx",
+        "warm_up": "both",
+        "source_addresses": (ADDRESS, "192.0.2.8"),
+        "warm_up_table": (50, 100, 200),
+        "warm_up_began": {"192.0.2.8": (utc_now() - timedelta(days=90)).date()},
+    }
+    async with rig_for(quick(settings, {}, **on)) as rig:
         yield rig
 
 
 async def fill(rig: Rig) -> None:
     """The third day of the address: its mail to a provider waits."""
-    kept = await begin(rig.store, ADDRESS, NOW - timedelta(days=2))
-    for day, ceiling in ((NOW - timedelta(days=1), 100), (NOW, 200)):
+    now = utc_now()
+    kept = await begin(rig.store, ADDRESS, now - timedelta(days=2))
+    for day, ceiling in ((now - timedelta(days=1), 100), (now, 200)):
         await take(rig.store, kept, SITE, day.date(), ceiling=ceiling, wanted=ceiling, workers=1)
-    await change(rig.store, ADDRESS, SITE, NOW.date(), put_off=1300)
+    await change(rig.store, ADDRESS, SITE, now.date(), put_off=1300)
 
 
 async def test_warm_ups_are_listed_shown_skipped_and_begun_again(
@@ -46,7 +46,7 @@ async def test_warm_ups_are_listed_shown_skipped_and_begun_again(
 ) -> None:
     await fill(rig)
     listed = (await with_api("warm-ups")).out.splitlines()
-    began = str((NOW - timedelta(days=2)).date())
+    began = str((utc_now() - timedelta(days=2)).date())
     assert listed[1].split()[:5] == [ADDRESS, began, "3", "200", "200"]
     assert listed[1].endswith("200 to mx:outlook  mx:outlook") and "warm" in listed[2]
     shown = (await with_api("warm-ups", "show", ADDRESS)).out
@@ -72,7 +72,7 @@ async def test_doctor_says_how_far_each_source_is(rig: Rig) -> None:
         "warn 192.0.2.7 warms up: day 3, 200 recipients at each provider today;"
         " 1,300 to mx:outlook wait for tomorrow"
     ]
-    mistyped, *_ = await said(warm_up_began={"exmaple.com": NOW.date()})
+    mistyped, *_ = await said(warm_up_began={"exmaple.com": utc_now().date()})
     assert mistyped == (
         "warn warm_up_began names exmaple.com, which is neither one of source_addresses nor a"
         " sending domain"
