@@ -11,8 +11,9 @@ from itertools import chain
 from babygun.errors import SettingsError
 
 _TRIES = 100  # ports tried from a default on
-# Below the ports that a kernel gives to outgoing connections: they are likely free next time too.
-_LASTING = range(20_000, 32_768)
+# Below the ports that a kernel gives out. So nobody gets one between its choice and its use, and it
+# is likely free next time too.
+_OURS = range(20_000, 32_768)
 
 
 class Ports:
@@ -49,15 +50,15 @@ class Ports:
         hint = f"; choose one with {option}" if option else ""
         raise SettingsError(f"no port from {default} on is free for {what}{hint}")
 
-    def lasting(self) -> int:
-        """A free port that is likely to be free at later starts too."""
-        # Random, so that two data folders get different ones.
-        start = random.randrange(_LASTING.start, _LASTING.stop)  # noqa: S311 (no secret)
-        for port in chain(range(start, _LASTING.stop), range(_LASTING.start, start)):
-            if not self._refused(port, "127.0.0.1"):
+    def any(self, host: str = "127.0.0.1") -> int:
+        """Any free port. It is likely to be free at later starts too."""
+        # Random, so that two runs, or two data folders, get different ones.
+        start = random.choice(_OURS)  # noqa: S311 (no secret)
+        for port in chain(range(start, _OURS.stop), range(_OURS.start, start)):
+            if not self._refused(port, host):
                 self._taken.add(port)
                 return port
-        raise SettingsError(f"no port from {_LASTING.start} to {_LASTING.stop - 1} is free")
+        raise SettingsError(f"no port from {_OURS.start} to {_OURS.stop - 1} is free")
 
     def again(self, what: str, port: int) -> None:
         """Takes a port that must be the same as before. Raises SettingsError if it is busy."""
@@ -67,15 +68,6 @@ class Ports:
                 f" but {reason}: end that first, or choose another folder with --data-dir"
             )
         self._taken.add(port)
-
-    def any(self, host: str = "127.0.0.1") -> int:
-        """Any free port."""
-        while True:
-            with socket.create_server((host, 0)) as server:
-                port: int = server.getsockname()[1]
-            if port not in self._taken:
-                self._taken.add(port)
-                return port
 
     def _refused(self, port: int, host: str) -> str:
         """Why this port can't be had; empty if it can."""

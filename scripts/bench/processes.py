@@ -81,7 +81,7 @@ class Stage:
     def ports(self, count: int) -> int:
         """The first of ``count`` free ports in a row."""
         while True:
-            first = self._ports.lasting()
+            first = self._ports.any()
             try:
                 for port in range(first + 1, first + count):
                     self._ports.choose("a process", asked=port, default=port, option="")

@@ -29,6 +29,7 @@ from tests.support.development import (
     etcd_tls,
     status_of,
 )
+from tests.support.etcd_server import free_row
 from tests.support.needs import needs
 from tests.support.processes import is_gone
 
@@ -39,7 +40,7 @@ pytestmark = [
 
 
 async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
-    probes = Ports(print).lasting()
+    probes = free_row(2)
     await dev.start(
         *PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes)
     )
@@ -55,8 +56,9 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
         # A worker has checked in; in a moment it knows its slice.
         for url in (f"http://127.0.0.1:{port}/readyz" for port in (probes, probes + 1)):
             await answered(partial(status_of, session, url), lambda status: status == 200)
-        leads = [await _leads(session, state, endpoint) for endpoint in state["etcd_endpoints"]]
-        assert sorted(leads) == [False, False, True]
+        leads = await answered(
+            partial(_leads, session, state), lambda found: sorted(found) == [False, False, True]
+        )
         client = Client(state, session)
         await client.log_in()
         number = leads.index(True)
@@ -73,9 +75,13 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     )
 
 
-async def _leads(session: aiohttp.ClientSession, state: dict[str, Any], endpoint: str) -> bool:
-    async with session.get(f"{endpoint}/metrics", ssl=etcd_tls(state)) as answer:
-        return "\netcd_server_is_leader 1\n" in await answer.text()
+async def _leads(session: aiohttp.ClientSession, state: dict[str, Any]) -> list[bool]:
+    """Whether each member leads."""
+    found = []
+    for endpoint in state["etcd_endpoints"]:
+        async with session.get(f"{endpoint}/metrics", ssl=etcd_tls(state)) as answer:
+            found.append("\netcd_server_is_leader 1\n" in await answer.text())
+    return found
 
 
 async def test_cluster_of_an_earlier_version_goes_on_between_its_members_as_it_did(
@@ -105,7 +111,7 @@ async def test_cluster_of_an_earlier_version_goes_on_between_its_members_as_it_d
             )
             for member in members
         ]
-        async with EtcdClient([member.endpoint for member in members]) as client:
+        async with EtcdClient([member.endpoint for member in members], timeout=60.0) as client:
             await client.put(b"/babygun/revoked/kept", b"")
         for process in processes:
             process.terminate()

@@ -78,7 +78,7 @@ def test_folder_of_a_killed_one_is_waited_for_until_its_guard_is_done(tmp_path: 
         guard.stdin.close()
 
     second = DataFolder(tmp_path).open(cleaned_up)
-    assert guard.wait(10) == 0
+    assert guard.wait(60) == 0
     second.close()
 
 

@@ -70,8 +70,7 @@ class EtcdCluster:
             clients.append(port)
             default = port + 1
         if not peers:
-            free = ports.any if self.size == 1 else ports.lasting
-            peers = tuple(free() for _ in range(self.size))
+            peers = tuple(ports.any() for _ in range(self.size))
         return MemberPorts(tuple(clients), peers)
 
     def members(

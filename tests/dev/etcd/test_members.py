@@ -10,6 +10,7 @@ from babygun.dev.etcd.binary import EtcdBinary
 from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.ports import Ports
 from babygun.errors import BabygunError, SettingsError
+from tests.support.etcd_server import free_row
 
 ACCESS = EtcdAccess(Path("/no/certificates"))
 BINARY = EtcdBinary(Path("/no/etcd"), "3.6.16", "cache")
@@ -64,8 +65,7 @@ def test_peer_ports_and_number_of_members_stay_over_restarts(folder: DataFolder)
 
 
 def test_clients_ports_follow_the_asked_one_and_all_must_be_free(folder: DataFolder) -> None:
-    ports = Ports(silent)
-    base = ports.lasting()
+    base = free_row(3)
     chosen = EtcdCluster.of(folder, 3).choose_ports(Ports(silent), base)
     assert chosen.clients == (base, base + 1, base + 2)
     with (

@@ -13,10 +13,10 @@ import pytest
 
 from babygun.dev.mailbox.messages import Mailbox
 from babygun.dev.mailbox.server import serve_until
-from babygun.dev.ports import Ports
 from babygun.errors import SettingsError
 from scripts.attack.bombs import compressed_request, many_members
 from tests.support.bombs import inflated, status_of
+from tests.support.etcd_server import free_ports
 
 
 class Running:
@@ -51,8 +51,7 @@ class Running:
 
 @pytest.fixture
 async def mailbox() -> AsyncIterator[Running]:
-    ports = Ports(print)
-    smtp_port, http_port = ports.any(), ports.any()
+    smtp_port, http_port = free_ports(2)
     stop = asyncio.Event()
     serving = asyncio.create_task(
         serve_until(
@@ -65,7 +64,7 @@ async def mailbox() -> AsyncIterator[Running]:
     )
     async with aiohttp.ClientSession() as session:
         running = Running(smtp_port, http_port, session)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     await running.get("/healthz")
@@ -195,7 +194,7 @@ async def test_pipelined_transactions_are_answered_in_order(mailbox: Running) ->
     async def codes(number: int) -> list[bytes]:
         found: list[bytes] = []
         while len(found) < number:
-            line = await asyncio.wait_for(reader.readline(), 20)
+            line = await asyncio.wait_for(reader.readline(), 60)
             if line[3:4] == b" ":
                 found.append(line[:3])
         return found
