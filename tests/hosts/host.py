@@ -21,6 +21,7 @@ from tests.hosts.service_manager import ServiceManager
 from tests.support.needs import missing
 from tests.support.paths import ROOT
 from tests.support.procedures import bash
+from tests.support.streams import listening
 
 _PATHS = r"(?<![\w./])/(etc|opt|usr/local|var|run/credentials)/"
 # What the scripts install, and then use.
@@ -79,7 +80,7 @@ class Host:
             "BABYGUN_BOUNCE_PROBE_HOST": self.address,
         }
 
-    async def sh(self, script: str, *, within: float = 60.0) -> str:
+    async def sh(self, script: str, *, within: float = 120.0) -> str:
         """Runs a script of the documents here; what it prints."""
         script = script.replace("-name localhost", f"-name {self.address}")
         said = await bash(self._mapped(script), self._variables(), within=within)
@@ -140,18 +141,15 @@ class Host:
         except (AssertionError, OSError, TimeoutError) as error:
             answer = f"1\n{error!r}\n"
         writer.write(answer.encode())
-        await writer.drain()
-        writer.close()
 
 
 @asynccontextmanager
 async def host(root: Path, address: str, names: Mapping[str, str]) -> AsyncIterator[Host]:
     """A host, whose processes are killed at the end."""
     made = Host(root, address, names)
-    server = await asyncio.start_server(made._serve, "127.0.0.1", 0)
-    made._install(server.sockets[0].getsockname()[1])
-    try:
-        yield made
-    finally:
-        server.close()
-        await made.services.close()
+    async with listening(made._serve) as port:
+        made._install(port)
+        try:
+            yield made
+        finally:
+            await made.services.close()

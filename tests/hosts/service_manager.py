@@ -22,14 +22,24 @@ _START, _STOP = 60.0, 60.0  # s
 
 
 class Service:
-    """A unit that runs. ``signs``: what it has reported by its notify socket."""
+    """A unit that runs. ``signs``: what it has reported by its notify socket, up to ``closing``."""
 
-    def __init__(self, name: str, process: asyncio.subprocess.Process, log: Path) -> None:
-        self.name, self.process, self.log = name, process, log
+    closing: asyncio.Task[None]
+
+    def __init__(
+        self, name: str, process: asyncio.subprocess.Process, log: Path, begun: int
+    ) -> None:
+        self.name, self.process = name, process
+        self._log, self._begun = log, begun
         self.signs: list[str] = []
 
+    @property
+    def said(self) -> str:
+        """What it has printed since this start."""
+        return self._log.read_bytes()[self._begun :].decode(errors="replace")
+
     def __str__(self) -> str:
-        return f"{self.name}: {self.log.read_text(errors='replace')[-3000:]}"
+        return f"{self.name}: {self.said[-3000:]}"
 
 
 class ServiceManager:
@@ -40,6 +50,7 @@ class ServiceManager:
         self._folder = root / "etc/systemd/system"
         self._enabled: set[str] = set()
         self.running: dict[str, Service] = {}
+        self._started: list[Service] = []  # all that ever ran
 
     async def do(self, words: list[str]) -> str:
         """What ``systemctl`` does with these words. Raises AssertionError where it fails."""
@@ -66,11 +77,11 @@ class ServiceManager:
         return ""
 
     async def close(self) -> None:
-        """Kills what still runs."""
-        for service in self.running.values():
+        """Kills what still runs, and closes all sockets."""
+        for service in self._started:
             if service.process.returncode is None:
                 service.process.kill()
-                await service.process.wait()
+            await service.closing
 
     def _status(self, patterns: list[str]) -> str:
         lines = []
@@ -141,11 +152,13 @@ class ServiceManager:
             words = ["sh", "-c", 'WATCHDOG_PID=$$ exec "$@"', "sh", *words]
         said = self._root / f"{name}.log"
         with said.open("ab") as log:
+            begun = log.tell()
             process = await asyncio.create_subprocess_exec(
                 *words, env=variables, cwd="/", stdout=log, stderr=log, start_new_session=True
             )
-        self.running[name] = started = Service(name, process, said)
-        reports.follow(started)
+        self.running[name] = started = Service(name, process, said, begun)
+        started.closing = reports.follow(started)
+        self._started.append(started)
         await self._until_started(started, service.get("Type", ["simple"])[0], reports)
 
     async def _until_started(self, service: Service, kind: str, reports: _Reports) -> None:
@@ -180,7 +193,8 @@ class _Reports:
         self._socket.bind(f"\0{name}")
         self._socket.setblocking(False)
 
-    def follow(self, service: Service) -> None:
+    def follow(self, service: Service) -> asyncio.Task[None]:
+        """Reads what it reports. The task ends when the service has, and the socket is closed."""
         loop = asyncio.get_running_loop()
 
         def read() -> None:
@@ -195,4 +209,4 @@ class _Reports:
             self._socket.close()
 
         loop.add_reader(self._socket, read)
-        self._closing = asyncio.create_task(close())
+        return asyncio.create_task(close())

@@ -167,7 +167,7 @@ async def to_a_good_end(at: Host, script: str) -> str:
     """Runs a script in which `babygun doctor` follows a restart. It asks again as the page says."""
     before, command, after = script.partition("as-operator babygun doctor\n")
     said = await at.sh(before)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while True:
             try:
                 return said + await at.sh(command) + await at.sh(after)
@@ -180,6 +180,6 @@ async def until_ready(at: Host) -> None:
     """Waits until the API answers, and until the workers that run have their work."""
     await at.sh("for n in $(seq 100); do as-operator babygun health api && exit; sleep 0.1; done")
     for name, service in at.services.running.items():
-        async with asyncio.timeout(30):
-            while "worker@" in name and "slice changed" not in service.log.read_text():  # noqa: ASYNC110
+        async with asyncio.timeout(60):
+            while "worker@" in name and "slice changed" not in service.said:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from babygun.runtime.settings import Settings
 from tests.support.paths import ROOT
-from tests.support.processes import environment
+from tests.support.processes import PATIENCE, environment
 
 
 class Result(NamedTuple):
@@ -33,7 +33,7 @@ class Command:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             out, error = await process.communicate(stdin)
         assert b"Traceback" not in error, error.decode()
         assert process.returncode is not None

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 
 from babygun.runtime.processes.interpreter import python_command, python_environment
-from tests.support.processes import Process, start
+from tests.support.processes import PATIENCE, Process, start
 
 PORTS = ("--port", "0", "--smtp-port", "0", "--etcd-port", "0")
 
@@ -96,19 +96,19 @@ async def dev_in(folder: Path) -> AsyncIterator[Dev]:
         yield dev
     finally:
         if dev.run.process.returncode is None:
-            async with asyncio.timeout(40):
-                await dev.interrupt()
+            await dev.interrupt()
 
 
 async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], bool]) -> Any:
     """Asks until the answer is as wanted. It is another process, which sends no event."""
     value = None
-    for _ in range(400):
-        value = await what()
-        if wanted(value):
-            return value
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"in the end it was {value}")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not wanted(value := await what()):
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"in the end it was {value}") from None
+    return value
 
 
 class Client:
@@ -117,13 +117,26 @@ class Client:
     def __init__(self, state: dict[str, Any], session: aiohttp.ClientSession) -> None:
         self.state, self.session, self.token = state, session, ""
 
-    async def call(self, method: str, path: str, body: Any = None) -> Any:
+    async def call(
+        self, method: str, path: str, body: Any = None, key: str | None = None
+    ) -> Any:
+        """The answer. Without a leader, etcd may not answer in time: 503, and the call is repeated.
+
+        ``key``: the Idempotency-Key.
+        """
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        async with self.session.request(
-            method, self.state["api_url"] + path, json=body, headers=headers
-        ) as answer:
-            assert answer.status < 300, await answer.text()
-            return await answer.json()
+        if key:
+            headers["Idempotency-Key"] = key
+
+        async def once() -> tuple[int, Any]:
+            async with self.session.request(
+                method, self.state["api_url"] + path, json=body, headers=headers
+            ) as answer:
+                return answer.status, await answer.json()
+
+        status, answer = await answered(once, lambda got: got[0] != 503)
+        assert status < 300, answer
+        return answer
 
     async def log_in(self) -> None:
         self.token = (
@@ -144,18 +157,7 @@ class Client:
             "subject": subject,
             "body": "It works.",
         }
-        headers = {"Authorization": f"Bearer {self.token}", "Idempotency-Key": subject}
-
-        async def post() -> tuple[int, Any]:
-            async with self.session.post(
-                f"{self.state['api_url']}/emails", json=mail, headers=headers
-            ) as answer:
-                return answer.status, await answer.json()
-
-        # Without a leader, etcd may not answer within a call's time. The client repeats it.
-        status, answer = await answered(post, lambda got: got[0] != 503)
-        assert status == 202, answer
-        email_id: str = answer["id"]
+        email_id: str = (await self.call("POST", "/emails", mail, key=subject))["id"]
         return email_id
 
     async def completed(self, email_id: str) -> Any:

@@ -7,8 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import ExitStack, asynccontextmanager
-from itertools import chain
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -20,8 +19,10 @@ import dns.rdatatype
 import dns.rrset
 
 from scripts.bench.dns import write_knot
+from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.processes import running
+from tests.support.streams import listening
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 _KNOTD = shutil.which("knotd", path=_SBIN)
@@ -93,7 +94,7 @@ async def _anchor(zone: str, port: int) -> str:
     """The zone's key, once Knot has made it and has signed the zone."""
     query = dns.message.make_query(f"{zone}.", "DNSKEY", want_dnssec=True)
     while True:
-        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=5)
+        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=60)
         found = [each for each in answer.answer if each.rdtype == dns.rdatatype.DNSKEY]
         if len(answer.answer) == 2:  # with its signature
             return found[0].to_text()
@@ -128,27 +129,26 @@ async def scripted(reply: Reply) -> AsyncIterator[str]:
             wire = answer.to_wire()
             writer.write(len(wire).to_bytes(2, "big") + wire)
         await writer.drain()
-        writer.close()
 
     loop = asyncio.get_running_loop()
     by_udp, by_tcp = _bound_to_one_port()
     transport, _ = await loop.create_datagram_endpoint(Datagrams, sock=by_udp)
-    server = await asyncio.start_server(stream, sock=by_tcp)
-    port = by_udp.getsockname()[1]
     try:
-        yield f"127.0.0.1@{port}"
+        async with listening(stream, by_tcp) as port:
+            yield f"127.0.0.1@{port}"
     finally:
         transport.close()
-        server.close()
 
 
 def free_dns_ports(count: int) -> list[int]:
-    """Ports on which nobody listens now, neither by UDP nor by TCP."""
-    with ExitStack() as held:
-        pairs = [_bound_to_one_port() for _ in range(count)]
-        for each in chain.from_iterable(pairs):
-            held.enter_context(each)
-        return [by_udp.getsockname()[1] for by_udp, _ in pairs]
+    """Ports as :func:`free_ports` gives them, on which nobody listens by UDP either."""
+    found: list[int] = []
+    while len(found) < count:
+        [port] = free_ports(1)
+        with suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as by_udp:
+            by_udp.bind(("127.0.0.1", port))
+            found.append(port)
+    return found
 
 
 def _bound_to_one_port() -> tuple[socket.socket, socket.socket]:

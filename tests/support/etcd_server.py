@@ -15,8 +15,10 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -26,7 +28,7 @@ from babygun.dev.etcd.binary import find_etcd
 from babygun.etcd.versions import Ability, has
 
 CONTAINER_IMAGE = "quay.io/coreos/etcd:v3.6.16"
-_START = 20.0  # seconds until etcd must answer; it takes 0.3 s on an idle machine
+_START = 60.0  # seconds until etcd must answer; it takes 0.3 s on an idle machine
 
 
 @cache
@@ -319,23 +321,42 @@ def health(port: int) -> bool:
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 on which nobody listens now.
 
-    The system takes none of them for a connection, or for a server that asks for any. So a server
-    that stops finds its port free when it starts again.
+    Nobody else takes one before the test does, nor while its server starts again. The system gives
+    none of them to a connection, or to a server that asks for any. ``babygun dev`` and the other
+    pytest processes of this run have ports of their own.
     """
-    found: dict[int, socket.socket] = {}
-    try:
-        while len(found) < count:
-            port = random.randrange(*_PORTS)
-            if port not in found:
-                found[port] = socket.socket()
-                try:
-                    found[port].bind(("127.0.0.1", port))
-                except OSError:
-                    found.pop(port).close()
-        return list(found)
-    finally:
-        for each in found.values():
-            each.close()
+    with ExitStack() as held:
+        return [held.enter_context(_on_the_next_port()).getsockname()[1] for _ in range(count)]
+
+
+def free_row(count: int) -> int:
+    """The first of so many such ports in a row."""
+    while True:
+        found = free_ports(count)
+        if found[-1] - found[0] == count - 1:
+            return found[0]
+
+
+def _on_the_next_port() -> socket.socket:
+    """A socket that is bound to the next of our ports that is free."""
+    while True:
+        found = socket.socket()
+        try:
+            found.bind(("127.0.0.1", next(_PORTS)))
+        except OSError:
+            found.close()
+        else:
+            return found
+
+
+def _our_ports() -> Iterator[int]:
+    """Those of this pytest process, from any one on. Each comes again after all others."""
+    # Below those that the system gives out, and those of `babygun dev`.
+    end = min(20_000, max(11_000, _first_of_the_systems_ports()))
+    size = (end - 10_000) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ours, first = range(10_000 + number * size, end)[:size], random.randrange(size)
+    return cycle([*ours[first:], *ours[:first]])
 
 
 def _first_of_the_systems_ports() -> int:
@@ -345,4 +366,4 @@ def _first_of_the_systems_ports() -> int:
         return 32768  # as Linux has it by default
 
 
-_PORTS = (10_000, max(11_000, _first_of_the_systems_ports()))
+_PORTS = _our_ports()

@@ -66,7 +66,7 @@ class FaultyProcess:
         self._faults, self._meanwhile, self._requests = faults or {}, meanwhile or {}, 0
         doing = asyncio.create_task(operation(self.store))
         died = asyncio.create_task(self._died.wait())
-        await asyncio.wait({doing, died}, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({doing, died}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
         assert doing.done() or self._died.is_set(), f"it goes on for ever: {doing.get_stack()}"
         died.cancel()
         self._faults = self._meanwhile = {}

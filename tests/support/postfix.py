@@ -21,6 +21,7 @@ from scripts.bench.systems.postfix import lay_out
 from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.processes import running
+from tests.support.streams import listening
 
 _PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"  # not on every user's PATH
 _POSTCONF = shutil.which("postconf", path=_PATH)
@@ -72,13 +73,10 @@ postlog unix-dgram n - n - 1 postlogd
 async def postfix(services: Mapping[str, Mapping[str, str]]) -> AsyncIterator[dict[str, int]]:
     """Starts it. ``services``: settings of main.cf, by a name. Yields their ports by that name."""
     need_postfix()
-    sasl = await asyncio.start_server(_refuse_login, "127.0.0.1", 0)
     ports = dict(zip(services, free_ports(len(services)), strict=True))
     folder = Path(tempfile.mkdtemp(prefix="babygun-postfix-"))
     try:
         lay_out(folder)
-        sasl_port = sasl.sockets[0].getsockname()[1]
-        (folder / "main.cf").write_text(_MAIN.format(folder=folder, sasl_port=sasl_port))
         (folder / "master.cf").write_text(
             "".join(
                 f"{ports[name]} inet n - n - - smtpd\n"
@@ -87,12 +85,13 @@ async def postfix(services: Mapping[str, Mapping[str, str]]) -> AsyncIterator[di
             )
             + SERVICES
         )
-        async with running(f"{_daemon_directory()}/master", "-c", str(folder), "-s") as master:
-            await master.until("daemon started")
-            yield ports
-            await master.terminate()
+        async with listening(_refuse_login) as sasl_port:
+            (folder / "main.cf").write_text(_MAIN.format(folder=folder, sasl_port=sasl_port))
+            async with running(f"{_daemon_directory()}/master", "-c", str(folder), "-s") as master:
+                await master.until("daemon started")
+                yield ports
+                await master.terminate()
     finally:
-        sasl.close()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -109,4 +108,3 @@ async def _refuse_login(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
         verb, _, rest = line.partition(b"\t")
         if verb == b"AUTH":
             writer.write(b"FAIL\t" + rest.split(b"\t")[0].strip() + b"\n")
-    writer.close()

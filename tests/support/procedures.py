@@ -42,7 +42,7 @@ async def bash(
     variables: dict[str, str] | None = None,
     *,
     folder: Path = ROOT,
-    within: float = 60.0,
+    within: float = 120.0,
 ) -> str:
     """What a script prints. An AssertionError with what it said where a command fails."""
     environment = {name: value for name, value in os.environ.items() if "BABYGUN" not in name}

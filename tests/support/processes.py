@@ -24,6 +24,7 @@ from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.records import Scope
 
+PATIENCE = 60.0  # s, for what a process does by itself. A busy machine may need many
 
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a child, without the variables of the test run."""
@@ -40,7 +41,7 @@ def is_gone(pid: int) -> bool:
     """Whether a process has ended, even if nobody has taken its status."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter: it ended while we read
         return True
 
 
@@ -73,7 +74,7 @@ class Process:
 
     async def until(self, words: str, count: int = 1) -> str:
         """Waits for the ``count``-th line that contains these words."""
-        async with asyncio.timeout(30), self._more:
+        async with asyncio.timeout(PATIENCE), self._more:
             await self._more.wait_for(
                 lambda: len(self.lines(words)) >= count or self._reading.done()
             )
@@ -94,15 +95,14 @@ class Process:
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    async def terminate(self, within: float = 20.0) -> int:
-        """SIGTERM; returns its exit status."""
+    async def terminate(self, within: float = PATIENCE) -> int:
+        """SIGTERM; returns its exit status, as :meth:`ended` does."""
         self.process.terminate()
-        async with asyncio.timeout(within):
-            return await self.process.wait()
+        return await self.ended(within)
 
-    async def ended(self) -> int:
+    async def ended(self, within: float = PATIENCE) -> int:
         """Its exit status, once it and all that it started have closed their output."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(within):
             status = await self.process.wait()
             await self._reading
         return status
@@ -203,7 +203,7 @@ class Api:
 
     async def ready(self) -> None:
         """Waits until the API is ready."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 async with self.session.get(self.url + "/readyz") as answer:
                     if answer.status == 200:

@@ -43,7 +43,7 @@ class Proxy:
 
     async def was_cut(self) -> None:
         """Waits for what :meth:`cut_after` announced."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._was_cut.wait()
 
     async def close(self) -> None:

@@ -29,7 +29,7 @@ def taken(
                     context.load_cert_chain(*certificate)
                 try:
                     with (
-                        socket.create_connection(("localhost", port), timeout=5) as plain,
+                        socket.create_connection(("localhost", port), timeout=30) as plain,
                         context.wrap_socket(plain) as session,
                     ):
                         found.add((str(session.version()), (session.cipher() or ("",))[0]))
