@@ -37,11 +37,13 @@ async def one_browser() -> AsyncIterator[Browser]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     """A page of a desktop's size, in light colours. Any error of its scripts fails the test."""
+    from tests.browser.stage import PATIENCE
+
     context = await browser.new_context(
-        viewport={"width": 1280, "height": 800}, color_scheme="light"
+        viewport={"width": 1280, "height": 800}, color_scheme="light", timezone_id="UTC"
     )
     page = await context.new_page()
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(PATIENCE * 1000)
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
     yield page

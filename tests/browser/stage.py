@@ -28,6 +28,7 @@ except ImportError:
 
 __all__ = [
     "ALL",
+    "PATIENCE",
     "Browser",
     "Page",
     "Route",
@@ -37,6 +38,7 @@ __all__ = [
     "many",
     "row",
     "stage_for",
+    "until",
 ]
 
 CHROMIUM = shutil.which("chromium")
@@ -63,6 +65,7 @@ _FLAGS = (
 
 
 ALL = re.compile("^all")  # the button for every status, with its number
+PATIENCE = 30  # s, for what the page does
 
 
 @dataclass
@@ -91,10 +94,10 @@ class Stage:
 
         Chromium stops loading when any network of the machine changes, even one it doesn't use.
         """
-        for _ in range(5):
-            await page.goto((url or self.api.url) + path)
+        for seconds in (5, 10, 20, 40):
             try:
-                await page.locator("main h1").first.wait_for(timeout=5000)
+                await page.goto((url or self.api.url) + path)
+                await page.locator("main h1").first.wait_for(timeout=seconds * 1000)
                 return
             except Error:
                 continue
@@ -130,6 +133,7 @@ async def stage_for(
             relays={"main": {"url": smtp.url, "max_connections": 50}},
             retry_intervals=tuple(retry_intervals),
             smtp_hostname="babygun.test",
+            etcd_timeout=30.0,  # a busy machine's etcd may need more than 5 s for many e-mails
             spf_include="_spf.relay.example",
             bounce_hostname="in.example",
             **sealing(),
@@ -154,7 +158,7 @@ async def stage_for(
 
 @asynccontextmanager
 async def browser() -> AsyncIterator[Browser]:
-    expect.set_options(timeout=10_000)
+    expect.set_options(timeout=PATIENCE * 1000)
     async with async_playwright() as playwright:
         found = await playwright.chromium.launch(executable_path=CHROMIUM, args=list(_FLAGS))
         try:
@@ -178,6 +182,17 @@ async def many(stage: Stage, count: int) -> list[str]:
             )
         )
     return [email.id for email, _ in made]
+
+
+async def until(page: Page, expression: str, wanted: object) -> None:
+    """Waits until an expression of the page's scripts has this value."""
+    found: object = None
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while (found := await page.evaluate(expression)) != wanted:
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"{expression} is {found}, not {wanted}") from None
 
 
 def row(page: Page, subject: str) -> Any:

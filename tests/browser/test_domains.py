@@ -10,7 +10,7 @@ import pytest_asyncio
 from babygun.runtime.settings import Settings
 from babygun.store.domains.alarms import raise_alarm
 from babygun.store.domains.change import read_domain
-from tests.browser.stage import Page, Stage, expect, stage_for
+from tests.browser.stage import Page, Stage, expect, stage_for, until
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of
 
@@ -58,7 +58,7 @@ async def test_domain_is_made_shows_its_records_is_verified_gets_new_keys_and_is
     dmarc = page.locator(".records li", has_text="DMARC")
     await expect(dmarc).to_contain_text(f"_dmarc.{NAME}")
     await dmarc.get_by_role("button", name="Value of DMARC").click()
-    assert await page.evaluate("navigator.clipboard.readText()") == "v=DMARC1; p=none"
+    await until(page, "navigator.clipboard.readText()", "v=DMARC1; p=none")
     await expect(page.get_by_role("group").get_by_text("As lines of")).to_be_visible()
 
     await page.get_by_role("button", name="Check now").click()
@@ -108,8 +108,7 @@ async def complained(page: Page, stage: Stage) -> None:
     await expect(dmarc).to_contain_text("see the complaint")
     await page.keyboard.press("u")
     await expect(page.get_by_role("row", name=NAME)).to_contain_text("mail servers complain")
-    await page.keyboard.press("g")
-    await page.keyboard.press("o")
+    await page.keyboard.type("go")
     await expect(complaint).to_contain_text(f"{NAME}: There is no DMARC policy")
     await complaint.get_by_role("link", name=NAME).click()
 

@@ -7,15 +7,17 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from urllib.parse import quote
 
+import aiohttp
 import msgspec
-import pytest
+import pytest_asyncio
 from msgspec.structs import replace
 
 from babygun.email.tries import RecipientResult
 from babygun.store.access.clients import create_client
 from babygun.store.cluster.processes import list_workers
 from babygun.store.sites.holds import begin
-from tests.browser.stage import Page, Stage, expect
+from tests.browser.stage import Page, Stage, expect, until
+from tests.support.streams import listening
 
 GIF = "R0lGODlhAQABAIAAAAAAAP8AACwAAAAAAQABAAACAkQBADs="
 
@@ -27,8 +29,14 @@ class Trap:
     url: str = ""
     touched: list[bytes] = field(default_factory=list)
 
+    async def was_not_touched(self) -> None:
+        """Fails if anything has called it. Calls it then, to show that it would have seen that."""
+        assert self.touched == []
+        async with aiohttp.request("GET", self.url) as answer:
+            assert answer.status == 204 and self.touched
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def trap() -> AsyncIterator[Trap]:
     trap = Trap()
 
@@ -36,12 +44,10 @@ async def trap() -> AsyncIterator[Trap]:
         trap.touched.append(b"a connection")
         trap.touched.append(await reader.read(200))
         writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
-        writer.close()
 
-    server = await asyncio.start_server(touched, "127.0.0.1", 0)
-    trap.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield trap
-    server.close()
+    async with listening(touched) as port:
+        trap.url = f"http://127.0.0.1:{port}"
+        yield trap
 
 
 def hostile(url: str) -> str:
@@ -100,7 +106,7 @@ async def test_html_with_script_beacon_and_form_is_shown_and_reaches_nobody(
     for name in ("Out of the frame", "Script", "A link"):
         await frame.get_by_text(name, exact=True).click()
     await page.wait_for_timeout(500)  # for what must not come
-    assert trap.touched == []
+    await trap.was_not_touched()
     assert dialogs == []
     assert page.url == f"{stage.api.url}/page/emails/{email_id}"
     assert await page.title() == "Hello · Babygun"
@@ -135,23 +141,22 @@ async def test_answers_of_the_api_can_not_be_framed_or_run_by_the_page(
 ) -> None:
     """The page's own policy: no inline script, no eval, no other origin."""
     await stage.sign_in(page)
-    refused = await page.evaluate(
-        """async () => {
-            const found = [];
+    await page.evaluate(
+        """() => {
+            window.refused = {};
             addEventListener("securitypolicyviolation", (event) => {
-                found.push(event.effectiveDirective);
+                refused[event.effectiveDirective] = true;
             });
-            try { document.body.innerHTML += "x"; } catch { found.push("trusted-types"); }
+            try { document.body.innerHTML += "x"; } catch { refused["trusted-types"] = true; }
             for (const name of ["img", "iframe"]) {
                 const element = document.createElement(name);
                 element.src = "https://example.org/x.png";
                 document.body.append(element);
             }
-            await new Promise((resolve) => setTimeout(resolve, 300));
-            return found;
         }"""
     )
-    assert {"trusted-types", "img-src", "frame-src"} <= set(refused)
+    for directive in ("trusted-types", "img-src", "frame-src"):
+        await until(page, f"refused['{directive}']", True)
 
 
 async def test_words_of_a_server_that_holds_a_queue_are_shown_as_text(
@@ -159,7 +164,7 @@ async def test_words_of_a_server_that_holds_a_queue_are_shown_as_text(
 ) -> None:
     words = f'<img src="{trap.url}/x" onerror="alert(1)"> \x1b[31mlog in \u202eagain'
     refused = RecipientResult("hold", "authentication", 535, "5.7.8", words)
-    assert await begin(stage.rig.store, "main", refused, worker_id="w1")
+    assert await begin(stage.rig.store, "main", refused, worker_id="w1", first_probe=900.0)
     await stage.sign_in(page, "/page/overview")
     held = page.locator(".held")
     await expect(held).to_contain_text("main is held, begun")
@@ -168,7 +173,7 @@ async def test_words_of_a_server_that_holds_a_queue_are_shown_as_text(
     email_id = await stage.api.accepted()
     await stage.open(page, f"/page/emails/{email_id}")
     await expect(held).to_contain_text('535 5.7.8 <img src="')
-    assert not trap.touched
+    await trap.was_not_touched()
 
 
 async def test_script_in_any_field_that_the_page_shows_is_text(
@@ -223,6 +228,6 @@ async def test_script_in_any_field_that_the_page_shows_is_text(
     await page.goto(f"{stage.api.url}/page/emails/{quote(mark().replace('/', '|'))}")
     await expect(page.get_by_role("link", name="Back to the list")).to_be_visible()
     assert await page.locator("main img, main script").count() == 0
-    assert trap.touched == []
+    await trap.was_not_touched()
     answers = "the server responded with a status of"  # 401 before the sign-in, 404, 422
     assert [alarm for alarm in alarms if answers not in alarm] == []

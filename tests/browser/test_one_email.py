@@ -48,15 +48,15 @@ async def test_deferral_shows_the_reply_and_counts_down_to_the_next_try(
     await stage.rig.logged(email_id, "deferred")
     await stage.sign_in(page, f"/page/emails/{email_id}")
     await expect(page.locator(".standing .badge")).to_have_text("waiting")
-    await expect(page.locator(".standing")).to_contain_text("Try 2 in 9:")
+    await expect(page.locator(".standing")).to_contain_text(re.compile(r"Try 2 in [5-9]:\d\d"))
     await expect(page.locator(".recipients")).to_contain_text("451 4.3.0")
     await expect(page.locator(".recipients")).to_contain_text("Temporary failure")
     clock = page.locator(".standing time")
     first = await clock.inner_text()
     await expect(clock).not_to_have_text(first)
-    assert re.fullmatch(r"9:\d\d", await clock.inner_text())
-    assert await page.locator(".timeline .part.try.waiting").count() == 1
-    assert await page.locator(".timeline .part.plan").count() == 1
+    assert re.fullmatch(r"[5-9]:\d\d", await clock.inner_text())
+    await expect(page.locator(".timeline .part.try.waiting")).to_have_count(1)
+    await expect(page.locator(".timeline .part.plan")).to_have_count(1)
 
 
 async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> None:
@@ -79,7 +79,8 @@ async def test_retry_of_a_failed_email_delivers_it(page: Page, stage: Stage) -> 
 async def test_cancel_asks_first_and_stops_a_scheduled_email(page: Page, stage: Stage) -> None:
     email_id = await stage.api.accepted(send_at=(utc_now() + timedelta(hours=1)).isoformat())
     await stage.sign_in(page, f"/page/emails/{email_id}")
-    await expect(page.locator(".standing")).to_contain_text("Sent for the first time in 59:")
+    first = re.compile(r"Sent for the first time in 5\d:\d\d")
+    await expect(page.locator(".standing")).to_contain_text(first)
     await page.get_by_role("button", name="Cancel").click()
     await page.get_by_role("button", name="Leave it").click()
     await expect(page.locator(".standing .badge")).to_have_text("waiting")
@@ -87,7 +88,7 @@ async def test_cancel_asks_first_and_stops_a_scheduled_email(page: Page, stage: 
     await page.get_by_role("button", name="Cancel it").click()
     await expect(page.locator(".standing .badge")).to_have_text("cancelled")
     assert (await stage.rig.get(email_id)).status == "cancelled"
-    assert await page.evaluate("document.activeElement.nodeName") in ("A", "BUTTON")
+    await expect(page.locator("a:focus, button:focus")).to_have_count(1)
     accepted = page.locator(".log li").first
     await expect(accepted).to_contain_text(re.compile(r"to be sent at \w+ \w+, \d\d:\d\d"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from babygun.pki.issuance import issue
 from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
-from tests.browser.stage import Browser, Page, Stage, expect, many, row, stage_for
+from tests.browser.stage import Browser, Page, Stage, expect, many, row, stage_for, until
 
 
 async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(
@@ -105,7 +105,7 @@ async def test_session_that_ends_asks_to_sign_in_and_leads_back_to_the_same_plac
     await stage.enter(page)
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(page.get_by_text("2 chosen")).to_be_visible()
-    assert await page.evaluate("scrollY") == 3000
+    await until(page, "scrollY", 3000)
     await page.evaluate("scrollTo(0, 0)")
     await expect(row(page, "Digest 196").get_by_role("checkbox")).to_be_checked()
     await revoke(page, stage)

@@ -47,7 +47,7 @@ async def test_file_is_imported_in_parts_with_its_own_line_numbers_and_exported_
     )
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_role("status")).to_have_text(
-        "4,500 rows: 4,499 added, 0 there already, 1 refused.", timeout=30_000
+        "4,500 rows: 4,499 added, 0 there already, 1 refused.", timeout=90_000
     )
     await expect(dialog.get_by_role("listitem")).to_contain_text("Line 4,201:")
     await dialog.get_by_role("button", name="Close").click()

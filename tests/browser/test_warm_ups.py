@@ -12,7 +12,7 @@ NAME = "shop.example"
 
 
 async def test_warm_up_shows_its_curve_what_waits_for_tomorrow_and_is_ended_and_begun_again(
-    page: Page, settings: Settings
+    page: Page, settings: Settings, one_day: None
 ) -> None:
     async with stage_for(settings, worker=False, warm_up="both") as stage:
         await warm_up(stage.rig.store, NAME)
