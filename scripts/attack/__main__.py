@@ -82,6 +82,8 @@ async def _attacked(scale: Scale) -> AsyncIterator[Figures]:
             "BABYGUN_RELAYS": json.dumps(relays),
             "BABYGUN_SMTP_TIMEOUT": "1s",  # a server that drips is cut off within the run
             "BABYGUN_SMTP_DATA_TIMEOUT": "1s",
+            # A busy machine may keep even the polite server from an answer in time.
+            "BABYGUN_RETRY_INTERVALS": ", ".join(["1s"] * 30),
             "BABYGUN_DRAIN_TIMEOUT": "1s",
         }
         with Stage() as stage:

@@ -16,6 +16,7 @@ from tests.support.paths import ROOT
 MB = 1 << 20
 
 
+@pytest.mark.timeout(300)
 @needs(find_etcd(), "no etcd is prepared: make install")
 def test_short_run_has_a_row_for_each_attack_and_nothing_gives_way() -> None:
     done = subprocess.run(
@@ -24,7 +25,7 @@ def test_short_run_has_a_row_for_each_attack_and_nothing_gives_way() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     head, *rows, last = done.stdout.splitlines()

@@ -33,8 +33,8 @@ def test_limited_site_counts_messages_and_connections_but_not_those_to_ignore(
 ) -> None:
     site.ignored.add("paused")
     with (
-        smtplib.SMTP("127.0.0.1", site.port, "a", timeout=5) as first,
-        smtplib.SMTP("127.0.0.1", site.port, "paused", timeout=5) as paused,
+        smtplib.SMTP("127.0.0.1", site.port, "a", timeout=60) as first,
+        smtplib.SMTP("127.0.0.1", site.port, "paused", timeout=60) as paused,
     ):
         paused.ehlo()
         for connection in (first, paused, first):
@@ -56,7 +56,7 @@ def test_sink_on_all_addresses_answers_all_but_the_black_holes(tmp_path: Path) -
     with Stage() as stage:
         sink = Sink(stage, address="0.0.0.0")
         sink.expect(Mail(0, 2), times)
-        with smtplib.SMTP(address_of(70_000), sink.port, timeout=5) as connection:
+        with smtplib.SMTP(address_of(70_000), sink.port, timeout=60) as connection:
             connection.sendmail("a@example.com", ["b1@d1.example"], "Subject: x\n\nx\n")
         with socket.create_connection((address_of(99, holes=True), sink.port)) as hole:
             hole.settimeout(0.2)

@@ -1,1 +1,1 @@
-"""Tests of scripts/bench."""
+"""Tests of scripts/chaos."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,7 +90,12 @@ async def test_start_of_a_part_that_runs_changes_nothing(rig: Rig) -> None:
 
 
 async def test_part_that_is_never_ready_is_an_error(rig: Rig) -> None:
+    def never() -> bool:
+        while not rig.part.words():
+            time.sleep(0.01)
+        return False
+
     rig.command = ["sh", "-c", "echo no such setting; exit 2"]
-    rig.part._is_ready = lambda: False
+    rig.part._is_ready = never
     with pytest.raises(BenchError, match=r"worker 1 was not ready within 0\.2 s:\nno such setting"):
         await rig.part.start(0.2)

@@ -78,7 +78,7 @@ async def test_host_that_fails_or_is_away_gives_no_policy_until_it_is_healed(
 async def test_good_host_speaks_tls_unless_it_is_stripped(policies: Policies) -> None:
     port = await policies.good.start()
     server = Server("mx.policy.example", port, "127.0.2.2", tls="opportunistic")
-    assert "TLS" in await check_server(server, hostname="me.example", timeout=20)
+    assert "TLS" in await check_server(server, hostname="me.example", timeout=60)
     policies.good.stripped = True
-    assert "TLS" not in await check_server(server, hostname="me.example", timeout=20)
+    assert "TLS" not in await check_server(server, hostname="me.example", timeout=60)
     assert isinstance(policies.good.tls, ssl.SSLContext) and policies.broken.tls is None

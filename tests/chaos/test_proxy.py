@@ -58,7 +58,7 @@ async def echoed(pair: Pair, data: bytes = b"hello") -> bytes:
     reader, writer = pair
     writer.write(data)
     with suppress(OSError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.read(100)
     return b""
 
@@ -66,7 +66,7 @@ async def echoed(pair: Pair, data: bytes = b"hello") -> bytes:
 async def ended(pair: Pair) -> bytes:
     """What still comes before the connection is broken."""
     with suppress(OSError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await pair[0].read()
     return b""
 
@@ -133,6 +133,6 @@ async def test_caller_that_is_not_let_in_is_broken(echo: Echo) -> None:
 async def test_dripping_proxy_lets_an_answer_pass_byte_by_byte(echo: Echo) -> None:
     pair = await echo.call()
     await echoed(pair)
-    echo.proxy.drip(0.001)
+    echo.proxy.drip(0.3)
     await echoed(pair)  # a read that had begun takes it whole
     assert await echoed(pair) == b"h"

@@ -26,7 +26,7 @@ class Dialogue:
 
     async def reply(self) -> str:
         """The next reply's code; empty when the connection has ended."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while line := (await self._reader.readline()).decode():
                 if line[3:4] != "-":
                     return line[:3]

@@ -50,7 +50,7 @@ class World:
 
     async def events(self) -> list[Returned]:
         """All of them, once everything was brought."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.returns.open:  # noqa: ASYNC110 - a run asks in the same way
                 await asyncio.sleep(0.01)
         self._recorder.close()

@@ -58,7 +58,7 @@ async def test_watcher_that_finds_its_revisions_compacted_notes_a_gap_and_reads_
         await client.put(FIRST, b"1")
         await client.delete(FIRST)
         newest = await client.put(SECOND, b"2")
-        await client.compact(newest, timeout=10)
+        await client.compact(newest, timeout=60)
         with closing(Recorder(tmp_path / "history")) as recorder:
             async with Watcher(recorder, (server.endpoint,)) as watcher:
                 await watcher.caught_up()

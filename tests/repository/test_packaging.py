@@ -123,5 +123,9 @@ def test_nothing_fixes_the_seed_of_pythons_hashes() -> None:
     """The seed is random, so nobody can choose names in a request whose hashes collide."""
     files = [ROOT / "Dockerfile", ROOT / "Makefile"]
     for folder in ("babygun", "deploy", "scripts"):
-        files += [path for path in (ROOT / folder).rglob("*") if path.is_file()]
+        files += [
+            path
+            for path in (ROOT / folder).rglob("*")
+            if "__pycache__" not in path.parts and path.is_file()
+        ]
     assert not [path for path in files if b"PYTHONHASHSEED" in path.read_bytes()]
