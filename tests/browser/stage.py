@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from babygun.runtime.clock import utc_now
@@ -16,6 +17,7 @@ from babygun.store.emails.acceptance import accept
 from babygun.store.emails.new_email import prepare
 from babygun.store.records import SCOPES, Scope
 from tests.support.api import RunningApi, running, until_ready
+from tests.support.development import answered
 from tests.support.domains import sealing
 from tests.support.needs import missing
 from tests.support.rig import Rig, changed, rig_for
@@ -186,13 +188,7 @@ async def many(stage: Stage, count: int) -> list[str]:
 
 async def until(page: Page, expression: str, wanted: object) -> None:
     """Waits until an expression of the page's scripts has this value."""
-    found: object = None
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while (found := await page.evaluate(expression)) != wanted:
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        raise AssertionError(f"{expression} is {found}, not {wanted}") from None
+    await answered(partial(page.evaluate, expression), lambda found: found == wanted)
 
 
 def row(page: Page, subject: str) -> Any:

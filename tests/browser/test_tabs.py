@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from babygun.api.live import stream
-from tests.browser.stage import PATIENCE, Page, Stage, expect, row
+from tests.browser.stage import Page, Stage, expect, row
+from tests.support.development import answered
 from tests.support.proxy import proxy_to
 
 TABS = 8  # a browser has six connections per server
@@ -22,9 +21,8 @@ async def test_tabs_of_one_browser_are_live_by_one_stream(page: Page, stage: Sta
         await stage.open(tab, f"/page/emails/{email_id}")
     for tab in (page, *tabs):
         await expect(tab.locator(".live")).to_have_text("Live")
-    async with asyncio.timeout(PATIENCE):  # the API may see the end of another one later
-        while (await stage.api.metrics()).get("babygun_event_listeners") != 1:
-            await asyncio.sleep(0.05)
+    # The API may see the end of another one later.
+    await answered(stage.api.metrics, lambda found: found.get("babygun_event_listeners") == 1)
     stage.smtp.release()
     for tab in tabs:
         await expect(tab.locator(".standing .badge")).to_have_text("complete")

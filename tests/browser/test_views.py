@@ -7,10 +7,12 @@ import json
 import re
 import subprocess
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from babygun.runtime.clock import utc_now
-from tests.browser.stage import PATIENCE, Page, Route, Stage, expect, row, until
+from tests.browser.stage import Page, Route, Stage, expect, row, until
+from tests.support.development import answered
 
 READ_AGAIN = 6_000  # ms; the schedule reads again in less
 
@@ -186,9 +188,8 @@ async def test_client_is_made_changed_and_deleted_its_secrets_are_shown_once_and
     await page.get_by_role("button", name="Delete web shop").click()
     await page.get_by_role("button", name="Delete", exact=True).click()
     await expect(page.get_by_role("row", name="web shop")).to_have_count(0)
-    async with asyncio.timeout(PATIENCE):  # the API follows etcd
-        while (await stage.api.call("GET", "/emails", token=answer.json["token"])).status != 401:
-            await asyncio.sleep(0.02)
+    asked = partial(stage.api.call, "GET", "/emails", token=answer.json["token"])
+    await answered(asked, lambda found: found.status == 401)  # the API follows etcd
     own = page.get_by_role("row", name="you")
     await expect(own.get_by_role("button", name="Delete")).to_have_count(0)
     await audited(page, client_id)

@@ -104,7 +104,7 @@ async def answered(what: Callable[[], Awaitable[Any]], wanted: Callable[[Any], b
     value = None
     try:
         async with asyncio.timeout(PATIENCE):
-            while not wanted(value := await what()):
+            while not wanted(value := await what()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"in the end it was {value}") from None
@@ -117,9 +117,7 @@ class Client:
     def __init__(self, state: dict[str, Any], session: aiohttp.ClientSession) -> None:
         self.state, self.session, self.token = state, session, ""
 
-    async def call(
-        self, method: str, path: str, body: Any = None, key: str | None = None
-    ) -> Any:
+    async def call(self, method: str, path: str, body: Any = None, key: str | None = None) -> Any:
         """The answer. Without a leader, etcd may not answer in time: 503, and the call is repeated.
 
         ``key``: the Idempotency-Key.

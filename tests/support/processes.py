@@ -26,6 +26,7 @@ from babygun.store.records import Scope
 
 PATIENCE = 60.0  # s, for what a process does by itself. A busy machine may need many
 
+
 def environment(settings: Settings) -> dict[str, str]:
     """The settings as the environment of a child, without the variables of the test run."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("BABYGUN_")}
