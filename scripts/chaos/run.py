@@ -86,7 +86,8 @@ class Run:
         self.options, self.outcome = options, Outcome()
         self._etcd, self._sources, self.say = etcd, sources, say
         self._faults = {fault.name: fault for fault in faults}
-        self._healed: list[asyncio.Event] = []  # by turn
+        self._begun: list[asyncio.Event] = []  # by turn
+        self._healed: list[asyncio.Event] = []
         self._ended = asyncio.Event()  # the load: no fault begins any more, and each heals
         if unknown := set(options.only) - set(self._faults):
             raise Unknown(f"no fault is called {', '.join(sorted(unknown))}: see --list")
@@ -158,13 +159,16 @@ class Run:
             self.outcome.problems.append(f"etcd does not answer at the end: {error}")
 
     async def _load_and_faults(self, stage: Stage, clients: Clients) -> None:
-        """All sources, for the time of the run, and all turns."""
+        """All sources, for the time of the run, and all turns.
+
+        On a busy machine faults heal late. Then the load lasts until each has begun.
+        """
         begin = stage.recorder.now()
         turns = [
             asyncio.create_task(self._turn(stage, number, turn, begin))
             for number, turn in enumerate(self.outcome.turns, 1)
         ]
-        self._healed = [asyncio.Event() for _ in turns]
+        self._begun, self._healed = ([asyncio.Event() for _ in turns] for _ in range(2))
         sampling = asyncio.create_task(self._sample(stage))
         seed = f"{self.options.seed}"
         try:
@@ -177,6 +181,10 @@ class Run:
                 for load in ended:
                     load.result()
                     self.outcome.problems.append(f"the source {load.get_name()} has ended")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(FAULT):
+                        for begun in self._begun:
+                            await begun.wait()
         finally:
             sampling.cancel()
             self._ended.set()
@@ -211,6 +219,7 @@ class Run:
             async with asyncio.timeout(FAULT):
                 broken = await fault.inject(stage, Random(turn.seed))
             self.outcome.done.add(turn.fault)
+            self._begun[number - 1].set()
             recorder.add(Injected(began, number, turn.fault, {"what": broken.what}))
             self._line(recorder, f"+ {turn.fault}: {broken.what}")
             await self._until(recorder, recorder.now() + turn.heal_at - turn.at)
@@ -219,6 +228,7 @@ class Run:
             self.outcome.problems.append(f"{turn.fault}: {error or type(error).__name__}")
             self._line(recorder, f"! {turn.fault}: {error or type(error).__name__}")
         finally:
+            self._begun[number - 1].set()
             self._healed[number - 1].set()
 
     async def _heal(self, stage: Stage, number: int, turn: Turn, broken: Broken) -> None:

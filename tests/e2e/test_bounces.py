@@ -29,9 +29,6 @@ async def test_bounce_comes_back_and_the_api_shows_its_recipient_as_bounced(
     )
     async with (
         api_process(rig.store, settings, "emails:send", "emails:read", "domains") as api,
-        rig.worker_process(
-            **{name: getattr(settings, name) for name in ("relays", "secrets_keys")}
-        ),
         babygun(settings, "bounced") as bounced,
     ):
         await bounced.until("bounces awaited")
@@ -41,7 +38,11 @@ async def test_bounce_comes_back_and_the_api_shows_its_recipient_as_bounced(
         assert domain
         await found_return_path(rig.store, domain)
         email_id = (await api.post(to=["ann@example.org", "bob@example.org"]))["id"]
-        await rig.ended(email_id)
+        # It reads the domains before it sends: one that runs may learn of a return path later.
+        async with rig.worker_process(
+            **{name: getattr(settings, name) for name in ("relays", "secrets_keys")}
+        ):
+            await rig.ended(email_id)
         by_recipient = {message.recipients: message.sender for message in smtp.messages}
         assert len(by_recipient) == 2
         async with connection_to(port) as mail_server:

@@ -133,7 +133,7 @@ async def flow(rig: Rig, sent: list[str]) -> AsyncIterator[None]:
 
 async def more(sent: list[str], count: int) -> None:
     wanted = len(sent) + count
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(40):
         while len(sent) < wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -14,19 +14,18 @@ from babygun.store.cluster import findings
 from babygun.store.emails.acceptance import accept
 from babygun.store.emails.new_email import prepare
 from babygun.store.sites import holds as store_holds
+from babygun.worker.sites import reports
 from tests.support.api import running
 from tests.support.rig import quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
-
-
-@pytest.fixture(autouse=True)
-def quick_probes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.2,))
+from tests.worker.sites.test_holds import has_its_turn, held
 
 
 async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delivers(
-    settings: Settings,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (3600.0,))  # a probe would be "sending"
+    monkeypatch.setattr(reports, "EVERY", 0.2)
     async with MisbehavingServer(credentials=("me", "secret")) as server:
         relays = {"main": {"url": server.url}}
         server.credentials = ("me", "another")
@@ -57,11 +56,21 @@ async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delive
             assert (wait["queue"], wait["site"], wait["why"]) == ("main", "main", "held")
             assert wait["until"] and wait["reply"]["status_code"] == 535
             assert "until one e-mail gets through" in wait["explanation"]
-            [site] = (await api.call("GET", "/sites")).json["sites"]
+            async with asyncio.timeout(20):  # until the worker has reported it
+                while not (  # noqa: ASYNC110 (another process's state)
+                    sites := [
+                        each
+                        for each in (await api.call("GET", "/sites")).json["sites"]
+                        if each["waiting"]
+                    ]
+                ):
+                    await asyncio.sleep(0.05)
+            [site] = sites
             assert (site["site"], site["why"], site["waiting"]) == ("main", "held", 1)
             assert site["hold"]["since"] == hold["since"] and not site["hold"]["by_operator"]
             etag = (await api.call("GET", f"/emails/{email_id}")).headers["ETag"]
             server.credentials = ("me", "secret")
+            await has_its_turn(rig, await held(rig, "main"))
             await rig.ended(email_id)
             shown = await api.call("GET", f"/emails/{email_id}")
             assert (shown.json["status"], shown.json["held"]) == ("complete", [])
@@ -69,7 +78,10 @@ async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delive
             assert len(server.messages) == 1
 
 
-async def test_bulk_cancel_and_retry_work_while_the_site_is_held(settings: Settings) -> None:
+async def test_bulk_cancel_and_retry_work_while_the_site_is_held(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_holds, "PROBE_WAITS", (0.2,))
     async with MisbehavingServer(credentials=("me", "secret")) as server:
         relays = {"main": {"url": server.url}}
         server.credentials = ("me", "another")

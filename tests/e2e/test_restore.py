@@ -55,8 +55,8 @@ def script(name: str, *words: str, server: EtcdServer, backups: Path) -> str:
     environment = os.environ | {
         "PATH": path,
         "ETCDCTL_ENDPOINTS": server.endpoint,
-        "ETCDCTL_DIAL_TIMEOUT": "1s",
-        "ETCDCTL_COMMAND_TIMEOUT": "2s",
+        "ETCDCTL_DIAL_TIMEOUT": "5s",
+        "ETCDCTL_COMMAND_TIMEOUT": "20s" if server.running else "2s",
         "BABYGUN_BACKUPS": str(backups),
         "ETCD_INITIAL_CLUSTER": server.cluster,
     }
@@ -65,7 +65,7 @@ def script(name: str, *words: str, server: EtcdServer, backups: Path) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +77,7 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
 ) -> None:
     released = smtp.hang_once("ann@example.org")
     settings = changed(
-        rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=2.0, reconcile_interval=1.0
+        rig.settings, etcd_endpoints=(server.endpoint,), lease_ttl=10.0, reconcile_interval=1.0
     )
     async with rig_for(settings) as own, own.worker_process() as worker:
         unfinished = await own.send("ann@example.org")
@@ -102,7 +102,7 @@ async def test_worker_that_lives_through_a_restore_goes_on_from_what_was_restore
             backups=tmp_path,
         )
         server.start()
-        [email] = await own.ended(unfinished, within=30)
+        [email] = await own.ended(unfinished, within=40)
         assert email.status == "complete"
         assert len(smtp.to("ann@example.org")) == 2  # delivered after the backup: so once more
         assert (

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any
@@ -36,6 +36,27 @@ BLOCKED = "blocked@example.org"  # suppressed by hand, before the first e-mail
 OUTAGE = (0.5, 1.5)  # s, that the receiver refuses all requests
 BETWEEN_OUTAGES = (3.0, 8.0)  # s
 RESULTS = ("delivered", "deferred", "bounced", "expired")
+# Most are delivered. Some are deferred, some bounce, some are suppressed.
+RECIPIENTS = {
+    ("fine-{number}",): 60,
+    ("flaky-1-{number}",): 12,
+    ("soft-{number}",): 3,
+    ("softdata-{number}",): 2,
+    ("harddata-{number}",): 3,
+    ("hard-{dead}",): 5,
+    ("fine-{number}", "hard-{dead}"): 6,
+    ("fine-{number}", "flaky-2-{number}", "hard-of-{number}"): 6,
+    ("blocked", "fine-{number}"): 2,
+    ("blocked",): 1,
+}
+
+
+def drawn(random: Random, times: Mapping[Any, int]) -> Iterator[Any]:
+    """Each so many times, in an order by chance, and then again: none is left out."""
+    while True:
+        all_of_them = [each for each, count in times.items() for _ in range(count)]
+        random.shuffle(all_of_them)
+        yield from all_of_them
 
 
 class Receiver:
@@ -52,6 +73,7 @@ class Receiver:
         self.answers: Counter[str] = Counter()
         self.bounced_at: dict[str, float] = {}
         self.problems: list[str] = []
+        self._answers = drawn(random, {"takes": 96, "fails": 3, "stalls": 1})
         self._digests: dict[str, bytes] = {}
         self._out_until = 0.0
 
@@ -78,7 +100,7 @@ class Receiver:
     def _how(self) -> str:
         if time.monotonic() < self._out_until:
             return "is out"
-        return self._random.choices(("takes", "fails", "stalls"), (96, 3, 1))[0]
+        return next(self._answers)
 
     def _take(self, event_id: str, event: dict[str, Any]) -> None:
         if event["data"]["event_id"] != event_id:
@@ -164,28 +186,17 @@ class Proof:
     ) -> None:
         self.rig, self.apis, self.receiver, self.smtp = rig, apis, receiver, smtp
         self._random = random
+        self._kinds = drawn(random, RECIPIENTS)
         self.places: list[Killed] = []
         self.accepted: dict[str, tuple[float, tuple[str, ...]]] = {}
 
     # --- mail ---
 
     def _recipients(self, number: int) -> tuple[str, ...]:
-        """Most are delivered. Some are deferred, some bounce, some are suppressed."""
-        fine, dead = f"fine-{number}", f"hard-{self._random.randrange(DEAD)}"
-        kinds = {
-            (fine,): 60,
-            (f"flaky-1-{number}",): 12,
-            (f"soft-{number}",): 3,
-            (f"softdata-{number}",): 2,
-            (f"harddata-{number}",): 3,
-            (dead,): 5,
-            (fine, dead): 6,
-            (fine, f"flaky-2-{number}", f"hard-of-{number}"): 6,
-            ("blocked", fine): 2,
-            ("blocked",): 1,
-        }
-        (chosen,) = self._random.choices(list(kinds), list(kinds.values()))
-        return tuple(f"{name}@example.org" for name in chosen)
+        dead = self._random.randrange(DEAD)
+        return tuple(
+            f"{name.format(number=number, dead=dead)}@example.org" for name in next(self._kinds)
+        )
 
     async def post(self, number: int, *to: str) -> None:
         """Sends an e-mail to these, or to whom chance says."""

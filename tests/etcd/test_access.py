@@ -37,7 +37,7 @@ def client(server: EtcdServer, folder: Path, bearer: str) -> EtcdClient:
         ca=str(ca),
         cert=str(folder / f"{bearer}.pem"),
         key=str(folder / f"{bearer}-key.pem"),
-        timeout=5,
+        timeout=20,
     )
 
 

@@ -21,7 +21,7 @@ KEY = b"/breaker/key"
 @pytest.fixture
 async def client(server: EtcdServer) -> AsyncIterator[EtcdClient]:
     """A connected client with little patience."""
-    async with EtcdClient([server.endpoint], timeout=0.4, breaker=True) as client:
+    async with EtcdClient([server.endpoint], timeout=2.5, breaker=True) as client:
         await client.status()
         yield client
 
@@ -98,7 +98,8 @@ async def test_one_answer_that_is_late_refuses_nothing(
 
 async def test_member_that_is_away_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     with EtcdCluster() as cluster:
-        async with EtcdClient(cluster.endpoints, timeout=1.0, breaker=True) as client:
+        # Long enough for another leader, also where the members have little time to run.
+        async with EtcdClient(cluster.endpoints, timeout=6.0, breaker=True) as client:
             await client.put(KEY, b"")
             cluster.members[0].pause()  # the preferred one
             failures = 0

@@ -33,6 +33,7 @@ from babygun.etcd import (
 )
 from tests.etcd.conftest import OwnEtcd
 from tests.support.etcd_server import EtcdServer, free_ports
+from tests.support.proxy import proxy_to
 
 
 async def test_key_put_and_deleted_reads_back_as_such(etcd: EtcdClient, etcd_prefix: str) -> None:
@@ -161,7 +162,7 @@ async def test_answer_larger_than_grpc_takes_by_default_arrives(
 
 async def test_status_and_alarms_describe_the_server(server: EtcdServer) -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
-    async with EtcdClient([server.endpoint, dead], timeout=1) as client:
+    async with EtcdClient([server.endpoint, dead], timeout=3) as client:
         status = await client.status()
         assert status.endpoint == server.endpoint
         assert status.version.count(".") == 2
@@ -195,7 +196,7 @@ async def test_first_endpoint_dead_the_second_serves(server: EtcdServer) -> None
 
 async def test_endpoint_falls_silent_reads_go_to_the_other(own_etcd: OwnEtcd) -> None:
     servers = [own_etcd(), own_etcd()]
-    async with EtcdClient([server.endpoint for server in servers], timeout=2) as client:
+    async with EtcdClient([server.endpoint for server in servers], timeout=6) as client:
         await client.put(b"k", b"v")
         used = (await client.status()).endpoint
         silent, other = sorted(servers, key=lambda server: server.endpoint != used)
@@ -208,7 +209,7 @@ async def test_endpoint_falls_silent_reads_go_to_the_other(own_etcd: OwnEtcd) ->
 
 async def test_etcd_not_there_raises_unavailable_with_the_reason_within_the_timeout() -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
-    async with EtcdClient([dead], timeout=0.3) as client, asyncio.timeout(20):
+    async with EtcdClient([dead], timeout=2) as client, asyncio.timeout(20):
         with pytest.raises(EtcdUnavailable, match="Connection refused"):
             await client.put(b"k", b"v")
         with pytest.raises(EtcdUnavailable):
@@ -218,7 +219,7 @@ async def test_etcd_not_there_raises_unavailable_with_the_reason_within_the_time
 
 
 async def test_etcd_comes_up_while_a_write_waits_the_write_goes_through(server: EtcdServer) -> None:
-    async with EtcdClient([server.endpoint], timeout=10) as client:
+    async with EtcdClient([server.endpoint], timeout=30) as client:
         await client.put(b"k", b"1")
         server.kill()
         waiting = asyncio.create_task(client.put(b"k", b"2"))
@@ -234,7 +235,7 @@ async def test_etcd_comes_up_while_a_write_waits_the_write_goes_through(server: 
 async def test_silent_etcd_a_write_has_an_unknown_outcome_and_a_read_is_unavailable(
     server: EtcdServer,
 ) -> None:
-    async with EtcdClient([server.endpoint], timeout=0.5) as client:
+    async with EtcdClient([server.endpoint], timeout=3) as client:
         await client.put(b"k", b"1")
         server.pause()
         with pytest.raises(OutcomeUnknown):
@@ -246,33 +247,44 @@ async def test_silent_etcd_a_write_has_an_unknown_outcome_and_a_read_is_unavaila
 
 
 async def test_etcd_killed_under_a_write_has_an_unknown_outcome(server: EtcdServer) -> None:
-    async with EtcdClient([server.endpoint], timeout=5) as client:
+    async with (
+        proxy_to(server.endpoint) as proxy,
+        EtcdClient([server.endpoint]) as direct,
+        EtcdClient([proxy.url], timeout=20) as client,
+    ):
         await client.put(b"k", b"1")
-        server.pause()
+        proxy.swallow_answers()
         writing = asyncio.create_task(client.put(b"k", b"2"))
-        await asyncio.sleep(0.05)  # the write is on its way, and etcd can't say so
+        await written(direct, b"k", b"2")
         server.kill()
+        proxy.cut()
         with pytest.raises(OutcomeUnknown):
             await writing
+
+
+async def written(client: EtcdClient, key: bytes, value: bytes) -> None:
+    """Waits until etcd has done what somebody else asks of it."""
+    async with asyncio.timeout(20):
+        while (found := await client.get(key)) is None or found.value != value:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_client_closed_under_a_request_the_request_fails_as_one_whose_answer_is_lost(
     server: EtcdServer,
 ) -> None:
-    client = EtcdClient([server.endpoint])
-    await client.start()
-    await client.put(b"k", b"1")
-    server.pause()
-    writing, reading = (
-        asyncio.create_task(client.put(b"k", b"2")),
-        asyncio.create_task(client.get(b"k")),
-    )
-    await asyncio.sleep(0.05)  # both are on their way, and etcd can't say so
-    await client.close()
-    with pytest.raises(OutcomeUnknown):
-        await writing
-    with pytest.raises(EtcdUnavailable):
-        await reading
+    async with proxy_to(server.endpoint) as proxy, EtcdClient([server.endpoint]) as direct:
+        client = EtcdClient([proxy.url], timeout=20)
+        await client.start()
+        await client.put(b"k", b"1")
+        proxy.swallow_answers()
+        reading = asyncio.create_task(client.get(b"k"))
+        writing = asyncio.create_task(client.put(b"k", b"2"))
+        await written(direct, b"k", b"2")
+        await client.close()
+        with pytest.raises(OutcomeUnknown):
+            await writing
+        with pytest.raises(EtcdUnavailable):
+            await reading
 
 
 async def test_caller_cancelled_is_cancelled_at_once(server: EtcdServer) -> None:

@@ -13,14 +13,15 @@ async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
     etcd: EtcdClient, etcd_prefix: str
 ) -> None:
     key = etcd_prefix.encode() + b"k"
-    lease = Lease(etcd, 2)
+    ttl = 5  # s; it is renewed every third of it, and a busy process may be late
+    lease = Lease(etcd, ttl)
     began = time.monotonic()
     await lease.start()
     await etcd.put(key, b"", lease.lease_id)
     running = asyncio.create_task(lease.run())
-    async with asyncio.timeout(20):
-        while lease.trusted_until < began + 4:
-            assert began < lease.trusted_until <= time.monotonic() + 2 - lease.margin
+    async with asyncio.timeout(30):
+        while time.monotonic() < began + ttl + 1:
+            assert began < lease.trusted_until <= time.monotonic() + ttl - lease.margin
             await asyncio.sleep(0.1)
     assert await etcd.get(key) is not None
     await lease.close()
@@ -49,14 +50,12 @@ async def test_lease_etcd_silent_past_the_ttl_is_distrusted_before_it_is_lost(
         running = asyncio.create_task(lease.run())
         server.pause()
         async with asyncio.timeout(20):
-            while lease.trusted:  # noqa: ASYNC110 (it becomes so by the clock)
-                await asyncio.sleep(0.02)
-            assert not lease.lost.is_set()
             await lease.lost.wait()
+            assert time.monotonic() >= lease.trusted_until + lease.margin
             await running
         server.resume()
         await lease.close()
-        another = Lease(client, 2)
+        another = Lease(client, 30)
         await another.start()
         assert another.trusted
         assert another.lease_id != lease.lease_id
@@ -65,7 +64,7 @@ async def test_lease_etcd_silent_past_the_ttl_is_distrusted_before_it_is_lost(
 
 async def test_lease_etcd_restarted_within_its_ttl_goes_on(server: EtcdServer) -> None:
     async with EtcdClient([server.endpoint]) as client:
-        lease = Lease(client, 9)
+        lease = Lease(client, 15)
         await lease.start()
         await client.put(b"k", b"", lease.lease_id)
         before = lease.trusted_until

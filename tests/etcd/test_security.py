@@ -75,7 +75,7 @@ async def test_server_signed_by_another_ca_is_unavailable_and_the_reason_says_wh
 ) -> None:
     other, pem = Authority(tmp_path / "others"), authority.sign("client")
     async with EtcdClient(
-        [tls_server.endpoint], ca=str(other.ca), cert=str(pem.cert), key=str(pem.key), timeout=0.5
+        [tls_server.endpoint], ca=str(other.ca), cert=str(pem.cert), key=str(pem.key), timeout=3
     ) as client:
         with pytest.raises(EtcdUnavailable, match=r"(?i)certificate|handshake"):
             await client.get(b"k")

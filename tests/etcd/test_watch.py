@@ -170,7 +170,7 @@ async def test_etcd_killed_and_restarted_under_load_every_acknowledged_event_com
 ) -> None:
     acknowledged: list[int] = []
     async with (
-        EtcdClient([server.endpoint], timeout=10) as client,
+        EtcdClient([server.endpoint], timeout=30) as client,
         EtcdClient([server.endpoint]) as watcher,
     ):
         since = await client.put(b"w/first", b"")

@@ -231,7 +231,7 @@ async def test_used_connection_that_is_silent_leaves_the_message_uncertain(
     new_pool: NewPool,
 ) -> None:
     async with ScriptedServer(answering_once(b"250 ok\r\n250 ok\r\n250 ok\r\n")) as server:
-        pool = new_pool(server.port, timeout=0.2)
+        pool = new_pool(server.port, timeout=1.0)
         await send(pool, "a@example.org")
         reply = (await send(pool, "a@example.org"))["a@example.org"]
         assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)

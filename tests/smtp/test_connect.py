@@ -351,7 +351,7 @@ async def test_handshake_that_breaks_is_a_violation_and_never_plain_text(
     async with ScriptedServer(script) as server:
         pool = new_pool((server, STS))
         if breaks == "silent":
-            pool._opener._times = pool._opener._times._replace(connect=0.3)
+            pool._opener._times = pool._opener._times._replace(connect=1.0)
         outcome = await send(pool)
         reply = next(iter(outcome.replies.values()))
         assert reply.code == (454 if breaks == "refused" else None)

@@ -12,7 +12,7 @@ import uvloop
 
 from babygun.routing.destination import to_relay
 from babygun.routing.server import Server
-from babygun.smtp import ConnectFailed, SmtpPool, check_server
+from babygun.smtp import ConnectFailed, SmtpPool, check_server, connection, handshake
 from tests.smtp.conftest import TIMES, Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.smtp_server import MisbehavingServer
@@ -231,16 +231,20 @@ async def test_check_server_says_what_is_offered(certificates: Certificates) -> 
             username=LOGIN[0],
             password=LOGIN[1],
         )
-        offered = await check_server(here, hostname="", timeout=5)
+        offered = await check_server(here, hostname="", timeout=20)
         assert offered == (
             "TLS 1.3, certificate checked, login, PIPELINING, 8BITMIME, SMTPUTF8, SIZE 67108864"
         )
     with pytest.raises(ConnectFailed, match="refused"):
-        await check_server(here, hostname="sender.example", timeout=5)
+        await check_server(here, hostname="sender.example", timeout=20)
 
 
 @pytest.mark.parametrize("tls", ["none", "required", "implicit"])
-def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str) -> None:
+def test_uvloop_takes_a_transport_over_too(
+    certificates: Certificates, monkeypatch: pytest.MonkeyPatch, tls: str
+) -> None:
+    for module in (connection, handshake):  # this server answers QUIT, in a thread of its own
+        monkeypatch.setattr(module, "QUIT_TIMEOUT", 20.0)
     given = {
         "implicit": {"implicit_tls": certificates.server},
         "required": {"starttls": certificates.server},
@@ -291,6 +295,6 @@ def test_uvloop_takes_a_transport_over_too(certificates: Certificates, tls: str)
             runner.run(asyncio.wait_for(deliver(), 20))
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(10)
+        thread.join(20)
     assert server.messages[0].data == message
     assert server.commands["QUIT"] == server.sessions - 1

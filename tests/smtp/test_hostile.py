@@ -229,7 +229,7 @@ async def test_control_characters_of_a_server_reach_no_reply(
 
     async with ScriptedServer(script) as server, asyncio.timeout(30):
         tls = "required" if phase == "starttls" else "none"
-        pool = new_pool(server.port, tls=tls, connect_timeout=0.5, timeout=0.5)
+        pool = new_pool(server.port, tls=tls, connect_timeout=0.5, timeout=0.5, data_timeout=0.5)
         found = await send(pool, "b@example.org")
         found |= await send(pool, "c@example.org") if phase == "reset" else {}
         await pool.close()
@@ -258,7 +258,8 @@ async def test_drip_of_a_server_holds_a_connection_no_longer_than_silence(
             await asyncio.sleep(0.02)
 
     login = LOGIN if phase == "auth" else {}
-    times = dict.fromkeys(("connect_timeout", "timeout", "data_timeout"), 0.3)
+    limit = {"mail": "timeout", "data": "timeout", "message": "data_timeout"}
+    times = {limit.get(phase, "connect_timeout"): 1.0}
     async with ScriptedServer(script) as server, asyncio.timeout(30):
         pool = new_pool(server.port, **times, **login)
         reply = (await send(pool, "b@example.org"))["b@example.org"]

@@ -122,7 +122,7 @@ async def test_refused_connection_goes_to_the_next_host(new_pool: NewPool) -> No
 
 async def test_silent_host_goes_to_the_next_one_after_its_timeout(new_pool: NewPool) -> None:
     async with ScriptedServer(silent) as first, MisbehavingServer() as second:
-        pool = new_pool(host(first), host(second), connect_timeout=0.2)
+        pool = new_pool(host(first), host(second), connect_timeout=1.0)
         assert code(await send(pool)) == 250 and first.connections == 1
 
 

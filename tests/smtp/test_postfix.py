@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest_asyncio
 
@@ -154,14 +155,26 @@ async def test_postfix_that_allows_one_connection_gets_all_mail_over_it(
     answers = await asyncio.gather(*(send(pool, f"r{n}@example.org") for n in range(20)))
     assert {reply.code for answer in answers for reply in answer.values()} == {250}
     await pool.close()
-    greeting = b""
-    async with asyncio.timeout(20):
-        while not greeting.startswith(b"220"):  # it may still count those that have ended
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            greeting = await reader.readline()
-    found = classified(await send(new_pool(port), "a@example.org"))["a@example.org"]
+    async with greeted(port):
+        found = classified(await send(new_pool(port), "a@example.org"))["a@example.org"]
     assert found.about == "connections" and found.action == "retry"
-    writer.close()
+
+
+@asynccontextmanager
+async def greeted(port: int) -> AsyncIterator[None]:
+    """The only connection. Postfix may still count those that have ended."""
+    greeting, ended = b"", False
+    while not ended:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(20):
+                greeting = await reader.readline()
+            if greeting.startswith(b"220"):
+                yield
+                ended = True
+        finally:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_postfix_that_takes_three_recipients_refuses_the_others_as_too_many(

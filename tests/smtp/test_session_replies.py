@@ -118,7 +118,7 @@ async def meets(
 ) -> tuple[Reply, int]:
     """The reply that a delivery ends with, and how often the server was connected to."""
     async with ScriptedServer(refusing(phase, on_the_wire(text), offered)) as server:
-        pool = new_pool(server.port, connect_timeout=1.0, **given)
+        pool = new_pool(server.port, **given)
         reply = (await send(pool, "b@example.org"))["b@example.org"]
         await pool.close()
         return reply, server.connections

@@ -98,6 +98,10 @@ class EtcdServer:
         return self._folder / "data"
 
     @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
     def pid(self) -> int:
         assert self._process is not None, "etcd is not running"
         return self._process.pid

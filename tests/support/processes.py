@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
@@ -119,6 +120,8 @@ class Process:
 @contextmanager
 def no_more_descriptors(pid: int | None = None) -> Iterator[None]:
     """A process, by default this one, can open nothing more until the end of the block."""
+    if pid is None:
+        gc.collect()  # what it would close later would leave room
     used = {int(each.name) for each in Path(f"/proc/{pid or 'self'}/fd").iterdir()}
     if pid is None:  # the folder itself was open just now
         used = {number for number in used if _is_open(number)}

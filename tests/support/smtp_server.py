@@ -22,6 +22,7 @@ reply to a message is that of its first recipient that has one.
 from __future__ import annotations
 
 import asyncio
+import errno
 import inspect
 import re
 import ssl
@@ -34,6 +35,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult
 
 from tests.support.counting import Count
+from tests.support.etcd_server import free_ports
 
 Answer = str | Callable[[int], "str | Awaitable[str]"]
 HANG_UP = "hang up"  # as an answer: close the connection without a reply
@@ -133,12 +135,19 @@ class MisbehavingServer:
         return len(self._connections)
 
     async def start(self) -> None:
-        """Listens. After :meth:`stop` it takes the same port again."""
+        """Listens. After :meth:`stop` it takes the same port again, which nobody got meanwhile."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: _Session(self, loop), self.host, self.port, ssl=self.implicit_tls, backlog=1024
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        port = self.port or free_ports(1)[0]
+        try:
+            self._server = await loop.create_server(
+                lambda: _Session(self, loop), self.host, port, ssl=self.implicit_tls, backlog=1024
+            )
+        except OSError as error:
+            if self.port or error.errno != errno.EADDRINUSE:
+                raise
+            await self.start()  # somebody took the port a moment ago
+        else:
+            self.port = port
 
     async def stop(self) -> None:
         """Stops listening and closes all connections."""

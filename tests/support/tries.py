@@ -37,6 +37,11 @@ async def failed_softly(store: Store, email_id: str, queue: str = "default") -> 
     So the log has an entry with a key of its own.
     """
     await finished(store, email_id, {}, queue)
+    await make_due_now(store, email_id, queue)
+
+
+async def make_due_now(store: Store, email_id: str, queue: str = "default") -> None:
+    """Makes a job ready that waits for its time."""
     waiting = store.keys.waiting
     for kv in (await store.client.range(waiting, range_end(waiting))).kvs:
         if store.keys.parse_not_before(kv.key)[1] == JobRef(email_id, queue):

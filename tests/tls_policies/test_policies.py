@@ -44,7 +44,7 @@ def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
 async def worker(host: PolicyHost) -> AsyncIterator[StsPolicies]:
     """What one worker knows of policies."""
     async with Store(host.settings) as store:
-        found = StsPolicies(store, Resolver(host.settings.resolvers, timeout=1.0))
+        found = StsPolicies(store, Resolver(host.settings.resolvers, timeout=20.0))
         running = asyncio.create_task(found.run())
         try:
             yield found

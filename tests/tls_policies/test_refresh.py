@@ -72,7 +72,7 @@ async def store(host: PolicyHost) -> AsyncIterator[Store]:
 @pytest.fixture
 async def policies(host: PolicyHost, store: Store) -> AsyncIterator[StsPolicies]:
     """Without a watch: read what is kept by hand."""
-    found = StsPolicies(store, Resolver(host.settings.resolvers, timeout=1.0))
+    found = StsPolicies(store, Resolver(host.settings.resolvers, timeout=20.0))
     yield found
     await found.close()
 

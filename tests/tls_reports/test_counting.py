@@ -23,7 +23,7 @@ TOMORROW = f"{utc_now() + timedelta(days=1):%Y-%m-%d}"
 
 
 def counts_of(store: Store) -> TlsCounts:
-    return TlsCounts(store, Resolver(store.settings.resolvers, timeout=1.0))
+    return TlsCounts(store, Resolver(store.settings.resolvers, timeout=20.0))
 
 
 async def counted(store: Store) -> list[CountedDay]:
@@ -62,7 +62,7 @@ async def test_domain_that_asks_for_nothing_is_not_written_and_one_that_dns_hide
     await counts.write()
     assert await counted(store) == []
     asking.ask("mailto:tls@b.example")
-    again = TlsCounts(store, Resolver(store.settings.resolvers, timeout=1.0))
+    again = TlsCounts(store, Resolver(store.settings.resolvers, timeout=20.0))
     again._days = counts._days
     await again.write()
     assert [day.domain for day in await counted(store)] == ["b.example"]

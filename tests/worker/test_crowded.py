@@ -47,20 +47,22 @@ async def test_queue_that_is_turned_away_pauses_then_sends_one_then_all() -> Non
 async def test_pauses_grow_until_a_try_had_a_connection(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(crowded, "LEAST", 0.01)
-    monkeypatch.setattr(crowded, "MOST", 0.02)
-    going: asyncio.Queue[str] = asyncio.Queue()
-    queues = CrowdedSites(slots(), going.put_nowait)
-    async with asyncio.timeout(20):
+    monkeypatch.setattr(crowded, "LEAST", 1.0)
+    monkeypatch.setattr(crowded, "MOST", 2.0)
+    queues = CrowdedSites(slots(), lambda queue: None)
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "time", lambda: now)
         for _ in range(3):
             queues.turned_away("a", FULL)
             queues.turned_away("a", FULL)  # of another try, at the same time
-            await going.get()
+            now += 2.0
         queues.ended("a")
         queues.turned_away("a", FULL)
     queues.close()
     pauses = [record.fields["seconds"] for record in caplog.records]  # type: ignore[attr-defined]
-    assert pauses == [0.01, 0.02, 0.02, 0.01]
+    assert pauses == [1.0, 2.0, 2.0, 1.0]
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ async def test_two_workers_share_a_relay_that_allows_three_connections(
 ) -> None:
     """Each of them would take all. Nothing expires, and no try is used up."""
     relays = {"main": {"url": three_slots.url, "max_connections": 3}}
-    async with rig_for(quick(settings, relays, smtp_connect_timeout=1.0)) as rig:
+    async with rig_for(quick(settings, relays, smtp_connect_timeout=5.0)) as rig:
         async with rig.worker_process(), rig.worker_process():
             for turn in range(2):
                 ids = [await rig.send(f"r{turn}-{n}@example.org") for n in range(60)]
@@ -89,7 +91,7 @@ async def test_worker_without_descriptors_gives_its_jobs_back_without_a_try(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     released = smtp.hang_once("ann@example.org")
-    async with rig.worker_process(smtp_connect_timeout=0.2) as worker:
+    async with rig.worker_process(smtp_connect_timeout=1.0) as worker:
         first = await rig.send("ann@example.org")
         await smtp.hung.wait()  # else the second one would take this connection
         with no_more_descriptors(worker.pid):

@@ -172,7 +172,8 @@ async def test_greylisted_email_waits_as_long_as_the_server_asked(rig: Rig) -> N
         email_id = await rig.send("grey@example.org")
         entry = await rig.logged(email_id, "deferred")
         due = entry.attempts[0].not_before
-        assert due is not None and timedelta(seconds=69) < due - entry.at < timedelta(seconds=71)
+        # Between the reply and the log entry the process may stand still.
+        assert due is not None and timedelta(seconds=40) < due - entry.at < timedelta(seconds=71)
         seen = await check_invariants(rig.store)
         assert {ref.email_id for ref in seen.waiting} == {email_id}
 
@@ -321,23 +322,20 @@ async def test_attachment_that_base64_makes_too_large_for_the_server_is_not_sent
 
 
 async def test_scheduled_email_waits_for_its_time(rig: Rig, smtp: MisbehavingServer) -> None:
-    at = utc_now() + timedelta(seconds=2)
     async with rig.worker():
-        email_id = await rig.send("ann@example.org", send_at=at)
-        seen = await check_invariants(rig.store)
-        assert not seen.jobs and len(seen.waiting) == 1
-        await rig.ended(email_id)
+        late = await rig.send("bob@example.org", send_at=utc_now() + timedelta(hours=1))
+        at = utc_now() + timedelta(seconds=1)
+        await rig.ended(await rig.send("ann@example.org", send_at=at))
         assert utc_now() >= at and len(smtp.messages) == 1
+        seen = await check_invariants(rig.store)
+        assert not seen.jobs and {ref.email_id for ref in seen.waiting} == {late}
 
 
 async def test_200_sends_run_at_once_on_one_loop(rig: Rig, smtp: MisbehavingServer) -> None:
     relays = {"main": {"url": smtp.url, "max_connections": 250}}
     async with rig.worker(relays=relays, worker_concurrency=300) as worker:
         ids = await asyncio.gather(*(rig.send(f"hang{n}@example.org") for n in range(220)))
-        async with asyncio.timeout(20):
-            while sum(smtp.attempts.values()) < 220:
-                smtp.hung.clear()
-                await smtp.hung.wait()
+        await smtp.hanging.reached(220)
         assert len(worker.dispatch.in_flight) == 220 and smtp.max_transactions >= 200
         smtp.release()
         assert {e.status for e in await rig.ended(*ids)} == {"complete"}
@@ -358,7 +356,9 @@ async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(
 
 async def test_checkins_of_a_worker_show_it_alive(rig: Rig) -> None:
     async with rig.worker() as worker:
-        await rig.written(rig.store.keys.workers, b'"checkins":3')
+        for number in (b"2", b"3"):  # else the next one comes by itself after some seconds
+            worker.membership._check_in.check_in_soon()
+            await rig.written(rig.store.keys.workers, b'"checkins":' + number)
         [record] = await list_workers(rig.store)
         assert (
             record.id == worker.membership.worker_id

@@ -464,7 +464,7 @@ async def test_worker_that_drains_keeps_a_job_whose_result_is_still_being_writte
         return await write_change(*arguments, **more)
 
     monkeypatch.setattr(finish, "write_change", slow)
-    async with rig.worker(etcd_timeout=0.5, drain_timeout=0.1) as worker:
+    async with rig.worker(etcd_timeout=3.0, drain_timeout=0.1) as worker:
         email_id = await rig.send("ann@example.org")
         await writing.wait()
         await worker.dispatch.drain()
@@ -481,7 +481,7 @@ async def test_jobs_whose_claims_failed_are_claimed_as_soon_as_etcd_is_back(
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
         rig.worker(
-            etcd_endpoints=(proxy.url,), etcd_timeout=0.5, lease_ttl=30.0, reconcile_interval=600.0
+            etcd_endpoints=(proxy.url,), etcd_timeout=3.0, lease_ttl=30.0, reconcile_interval=600.0
         ) as worker,
     ):
         await rig.ended(await rig.send("ann@example.org"))

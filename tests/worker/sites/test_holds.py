@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from msgspec.structs import replace
 
 from babygun.email.tries import RecipientResult
+from babygun.errors import Conflict
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import NO_ROUTE
 from babygun.runtime.clock import utc_now
@@ -58,6 +60,16 @@ async def held(rig: Rig, site: str = "a") -> Hold:
     found = await rig.seen(rig.store.keys.hold(site), lambda value: codec.decode_state(value, Hold))
     assert isinstance(found, Hold)
     return found
+
+
+async def cancelled(rig: Rig, email_id: str) -> None:
+    """Cancels an e-mail; not while it is a probe, or being refused."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(Conflict):
+                if (await cancel(rig.store, email_id)).status == "cancelled":
+                    return
+            await asyncio.sleep(0.02)
 
 
 async def test_password_that_ran_out_bounces_nothing_and_mail_flows_once_it_is_repaired(
@@ -214,16 +226,16 @@ async def test_probe_that_finds_no_server_uses_up_no_try_and_the_hold_stays(
     async with held_rig.worker():
         hold = await held(held_rig)
         await login.stop()
-        await held_rig.seen(
+        later = await held_rig.seen(
             held_rig.store.keys.hold("a"),
-            lambda v: True if codec.decode_state(v, Hold).reason == "network" else None,
+            lambda v: now if (now := codec.decode_state(v, Hold)).reason == "network" else None,
         )
+        assert later.since == hold.since
         email = await held_rig.get(email_id)
         assert (email.tries, email.status) == (0, "incomplete")
         login.credentials = PASSWORD
         await login.start()
         assert (await held_rig.ended(email_id))[0].status == "complete"
-    assert hold.probes == 0
 
 
 async def test_held_email_ends_by_its_own_end_and_names_the_hold(
@@ -251,8 +263,7 @@ async def test_held_email_can_be_cancelled(held_rig: Rig, login: MisbehavingServ
     email_id = await held_rig.send("ann@a.example")
     async with held_rig.worker():
         await held_rig.logged(email_id, "held")
-        await held_rig.emptied(held_rig.store.keys.owners)
-        assert (await cancel(held_rig.store, email_id)).status == "cancelled"
+        await cancelled(held_rig, email_id)
         # Without mail the hold stays, and the next e-mail probes at once.
         login.credentials = PASSWORD
         other = await held_rig.send("bob@a.example")
@@ -269,9 +280,8 @@ async def test_cancelled_emails_use_up_no_turn_to_probe(
     ids = [await held_rig.send(f"user{n}@a.example") for n in range(20)]
     async with held_rig.worker():
         hold = await held(held_rig)
-        await held_rig.emptied(held_rig.store.keys.owners)
         for email_id in ids:
-            await cancel(held_rig.store, email_id)
+            await cancelled(held_rig, email_id)
         login.credentials = PASSWORD
         other = await held_rig.send("bob@a.example")
         await has_its_turn(held_rig, hold)
@@ -287,8 +297,7 @@ async def test_turn_without_mail_is_used_by_the_next_email(
     email_id = await held_rig.send("ann@a.example")
     async with held_rig.worker():
         hold = await held(held_rig)
-        await held_rig.emptied(held_rig.store.keys.owners)
-        await cancel(held_rig.store, email_id)
+        await cancelled(held_rig, email_id)
         login.credentials = PASSWORD
         await has_its_turn(held_rig, hold)
         await held_rig.seen(

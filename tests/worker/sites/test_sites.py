@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from itertools import pairwise
 
@@ -25,9 +25,12 @@ from tests.worker.sites.senders import Message, Sender, shared_site
 
 
 @contextmanager
-def senders(settings: Settings, limits: Limits, number: int, pools: int = 1) -> Iterator[list]:  # type: ignore[type-arg]
+def senders(
+    settings: Sequence[Settings], limits: Limits, pools: int = 1
+) -> Iterator[list[Sender]]:
+    """``settings``: of each."""
     site = shared_site(limits)
-    found = [Sender(settings, site, f"w{n}", pools) for n in range(number)]
+    found = [Sender(own, site, f"w{n}", pools) for n, own in enumerate(settings)]
     for each in found:
         each.start()
     try:
@@ -38,7 +41,7 @@ def senders(settings: Settings, limits: Limits, number: int, pools: int = 1) -> 
                 each.stop()
         for each in found:
             each.close()
-    assert [each.error for each in found] == [None] * number
+    assert [each.error for each in found] == [None] * len(found)
 
 
 def check(messages: list[Message], limits: Limits) -> None:
@@ -71,11 +74,11 @@ def test_three_workers_of_which_one_dies_and_one_stands_still_keep_to_the_limits
     monkeypatch.setattr(keeper, "SHARE", 0.8)
     monkeypatch.setattr(keeper, "_LEAVE_IT", 0.4)
     limits = Limits(2, 10, Rate(20, 1.0))
-    quicker = quick(settings, {}, lease_ttl=2.0)
-    with senders(quicker, limits, 3, pools=2) as workers:
+    short, long = (quick(settings, {}, lease_ttl=ttl) for ttl in (4.0, 30.0))
+    with senders([short, short, long], limits, pools=2) as workers:
         await_more(workers, 1)
         workers[0].stop(crash=True)
-        workers[1].pause(3.0)  # past its lease
+        workers[1].pause(6.0)  # past its lease
         await_more(workers[2:], 30)
     messages = [message for worker in workers for message in worker.messages]
     check(messages, limits)
@@ -86,7 +89,7 @@ def test_full_sessions_cost_etcd_less_than_a_tenth_of_a_transaction_a_message(
 ) -> None:
     """Two workers share four connections of 20 messages each."""
     limits = Limits(4, 20, Rate(400, 1.0))
-    with senders(quick(settings, {}, lease_ttl=30.0), limits, 2) as workers:
+    with senders([quick(settings, {}, lease_ttl=30.0)] * 2, limits) as workers:
         await_more(workers, 100)
         sent = sum(len(worker.messages) for worker in workers)
         asked = sum(worker.transactions for worker in workers)
