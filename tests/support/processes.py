@@ -224,13 +224,37 @@ class Api:
         self.session.headers["Authorization"] = f"Bearer {self.token}"
 
 
+# ``babygun …`` that dies as soon as etcd has answered a write with the words {words}.
+_DIES = """
+import os, signal, sys
+from babygun.cli.main import main
+from babygun.etcd import EtcdClient
+
+send = EtcdClient._request
+
+async def send_and_die(client, rpc_name, request, *rest):
+    answer = await send(client, rpc_name, request, *rest)
+    if rpc_name == "txn" and {words} in request:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+
+EtcdClient._request = send_and_die
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @asynccontextmanager
-async def api_process(store: Store, settings: Settings, *scopes: Scope) -> AsyncIterator[Api]:
+async def api_process(
+    store: Store, settings: Settings, *scopes: Scope, dies_after: bytes = b""
+) -> AsyncIterator[Api]:
     """A ready API process, which gets SIGTERM at the end of the block.
 
-    Its client has these scopes, or those to send and to read.
+    Its client has these scopes, or those to send and to read. ``dies_after``: words of a key. Once
+    etcd has answered its first write of such a key, the process dies as by SIGKILL.
     """
-    async with babygun(replace(settings, log_format="text"), "api", "--port", "0") as process:
+    program = ("-c", _DIES.format(words=dies_after)) if dies_after else ("-m", "babygun")
+    command = (sys.executable, *program, "api", "--port", "0")
+    async with running(*command, env=environment(replace(settings, log_format="text"))) as process:
         url = (await process.until("api listening url=")).partition("url=")[2].split()[0]
         client, secret = await create_client(
             store, name="test", scopes=scopes or ("emails:send", "emails:read")

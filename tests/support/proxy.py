@@ -17,7 +17,6 @@ class Proxy:
         self._passes = asyncio.Event()
         self._passes.set()
         self._left: int | None = None
-        self._to_send: int | None = None  # bytes, until answers are held back
         self._was_cut = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
         self._connections: set[asyncio.Task[None]] = set()
@@ -33,13 +32,9 @@ class Proxy:
         self._up = True
         self._passes.set()
 
-    def swallow_answers(self, *, after: int = 0) -> None:
-        """Requests still reach the server; its answers are held back.
-
-        ``after``: from when the client has sent so many more bytes.
-        """
-        self._to_send = after
-        self._counts_to_silence(0)
+    def swallow_answers(self) -> None:
+        """Requests still reach the server; its answers are held back."""
+        self._passes.clear()
 
     def cut_after(self, received: int | None) -> None:
         """Breaks all connections once the server has sent so many more bytes; None: never."""
@@ -113,17 +108,8 @@ class Proxy:
                     if self._counts_to_the_cut(len(data)):
                         self._break_all()
                         return
-                else:
-                    self._counts_to_silence(len(data))
                 writer.write(data)
                 await writer.drain()
-
-    def _counts_to_silence(self, sent: int) -> None:
-        if self._to_send is not None:
-            self._to_send -= sent
-            if self._to_send <= 0:
-                self._to_send = None
-                self._passes.clear()
 
     def _counts_to_the_cut(self, received: int) -> bool:
         if self._left is None:
