@@ -19,15 +19,14 @@ from babygun.tls_reports.counting import TlsCounts, is_over
 from tests.support.tls_reports import session, to_domain
 from tests.tls_reports.conftest import Asking
 
-TOMORROW = f"{utc_now() + timedelta(days=1):%Y-%m-%d}"
-
 
 def counts_of(store: Store) -> TlsCounts:
     return TlsCounts(store, Resolver(store.settings.resolvers, timeout=20.0))
 
 
 async def counted(store: Store) -> list[CountedDay]:
-    return [day async for day in counted_days(store, TOMORROW)]
+    tomorrow = f"{utc_now() + timedelta(days=1):%Y-%m-%d}"
+    return [day async for day in counted_days(store, tomorrow)]
 
 
 async def test_each_worker_writes_its_own_sums_and_a_repeated_write_adds_nothing(
