@@ -25,9 +25,7 @@ from tests.worker.sites.senders import Message, Sender, shared_site
 
 
 @contextmanager
-def senders(
-    settings: Sequence[Settings], limits: Limits, pools: int = 1
-) -> Iterator[list[Sender]]:
+def senders(settings: Sequence[Settings], limits: Limits, pools: int = 1) -> Iterator[list[Sender]]:
     """``settings``: of each."""
     site = shared_site(limits)
     found = [Sender(own, site, f"w{n}", pools) for n, own in enumerate(settings)]
