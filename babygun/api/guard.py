@@ -29,8 +29,7 @@ def guarded(route: Route, app: web.Application) -> Handler:
     """
     handler = audited(route) if route.audited else route.handler
     needs_cluster, scope = route.needs_cluster, route.scope
-    names = [parameter.name for parameter in route.parameters if parameter.where == "query"]
-    repeated = {parameter.name for parameter in route.parameters if parameter.repeats}
+    parameters = {each.name: each for each in route.parameters if each.where == "query"}
     health, authenticator, memory = app[HEALTH], app[AUTHENTICATOR], app[BODY_MEMORY]
 
     async def guard(request: web.Request) -> web.StreamResponse:
@@ -49,7 +48,7 @@ def guarded(route: Route, app: web.Application) -> Handler:
             note(client_id=call.client)
             tracing.current().set("babygun.client_id", call.client)
         if request.rel_url.raw_query_string:
-            check_query(request, names, repeated)
+            check_query(request, parameters)
         try:
             response = await handler(request)
         finally:

@@ -255,8 +255,8 @@ EVENTS = [
         "export broken off",
         "error",
         "",
-        "An export of suppressions was cut off in the middle, for the reason in `error`. Repeat"
-        " it.",
+        "An export, of suppressions or of a recipient's data, was cut off in the middle, for the "
+        "reason in `error`. Repeat it.",
     ),
     Event(
         "suppression added",

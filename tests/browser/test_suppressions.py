@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.browser.stage import Page, Stage, expect
+import asyncio
+
+from tests.browser.stage import Page, Route, Stage, expect
 
 ROWS = 4500  # more than two calls take
 
@@ -34,6 +36,33 @@ async def test_address_is_added_found_and_taken_off_after_a_question(
     await page.get_by_role("button", name="Take it off").click()
     await expect(page.get_by_role("row", name="ann@example.org")).to_have_count(0)
     await expect(page.get_by_role("row", name="bob@example.org")).to_be_visible()
+
+
+async def test_late_failure_of_an_earlier_filter_and_a_page_that_is_read_twice_are_not_shown(
+    page: Page, stage: Stage
+) -> None:
+    for n in range(101):
+        await stage.api.call("POST", "/suppressions", json={"email": f"user-{n}@example.org"})
+    chosen, asked = asyncio.Event(), asyncio.Queue[Route]()
+
+    async def fail_late(route: Route) -> None:
+        await chosen.wait()
+        await route.abort()
+
+    await page.route("**/suppressions?reason=complaint&*", fail_late)
+    await page.route("**/suppressions?*cursor=*", asked.put)
+    await stage.sign_in(page, "/page/suppressions", await stage.client("suppressions"))
+    async with page.expect_event("requestfailed"):
+        await page.get_by_label("Reason").select_option("complaint")
+        await page.get_by_label("Reason").select_option("manual")
+        await expect(page.get_by_text("100 addresses so far")).to_be_visible()
+        chosen.set()
+    await page.get_by_role("button", name="Show more").dblclick()
+    for route in (await asked.get(), await asked.get()):
+        async with page.expect_event("requestfinished"):
+            await route.continue_()
+    await expect(page.get_by_text("101 addresses", exact=True)).to_be_visible()
+    await expect(page.get_by_role("alert")).to_have_count(0)
 
 
 async def test_file_is_imported_in_parts_with_its_own_line_numbers_and_exported_again(

@@ -16,7 +16,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from babygun.api.http.context import Handler
 from babygun.api.http.file_body import FileBody
@@ -55,7 +55,8 @@ WRITE_ERRORS = (*READ_ERRORS, OUTCOME_UNKNOWN, OUT_OF_SPACE)
 class Parameter:
     """``type``: from which the schema is made, such as ``Annotated[int, Meta(ge=1)]``.
 
-    ``repeats``: it may be given several times.
+    In a query, a Literal is also checked before the handler runs. ``repeats``: it may be given
+    several times.
     """
 
     name: str
@@ -65,6 +66,11 @@ class Parameter:
     example: str | int | None = None
     default: str | int | None = None
     repeats: bool = False
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What it may be, where its type is a Literal."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 import msgspec
 from aiohttp import web
@@ -18,12 +18,11 @@ from babygun.api.http.routes import READ_ERRORS, Answer, Parameter, Routes
 from babygun.email.addresses import hash_of, parse_address
 from babygun.email.ids import is_email_id
 from babygun.errors import InvalidRequest, Violation, sentence
-from babygun.store.audit.entries import OUTCOMES, AuditEntry, Via
+from babygun.store.audit.entries import AuditEntry, Via
 from babygun.store.audit.entries import Outcome as AuditOutcome
 from babygun.store.audit.listing import Wanted, list_entries
 
 ENTRY_ID = "019ab8c2-91c0-7e55-8f10-6c1b2d3e4f50"
-_Outcome = Annotated[str, Meta(extra_json_schema={"enum": list(OUTCOMES)})]
 
 
 class AuditEntryDocument(msgspec.Struct, frozen=True):
@@ -92,7 +91,7 @@ routes = Routes("operations")
             "What it was done to: an id, a domain, a site. An address is looked for by its hash.",
             "mx:google",
         ),
-        Parameter("outcome", "query", _Outcome, "How it ended.", "failed"),
+        Parameter("outcome", "query", AuditOutcome, "How it ended.", "failed"),
         Parameter(
             "after", "query", datetime, "Begun at this time or later.", "2026-11-25T09:00:00Z"
         ),
@@ -117,14 +116,11 @@ async def list_audit(request: web.Request) -> web.Response:
 
 def _wanted(query: Mapping[str, str]) -> Wanted:
     """Raises InvalidRequest."""
-    outcome = query.get("outcome")
-    if outcome is not None and outcome not in OUTCOMES:
-        raise InvalidRequest([Violation("outcome", f"It must be one of {', '.join(OUTCOMES)}.")])
     return Wanted(
         action=query.get("action", ""),
         by=query.get("by", ""),
         target=_target(query.get("target", "")),
-        outcome=outcome,
+        outcome=cast("AuditOutcome | None", query.get("outcome")),
         after=moment_of(query, "after"),
         before=moment_of(query, "before"),
     )

@@ -13,22 +13,26 @@ export class Pages {
 
   // Begins with nothing: another list is wanted.
   begin() {
-    this.rows = null;
-    this.turn += 1;
+    Object.assign(this, { rows: null, cursor: null, trouble: null, turn: this.turn + 1 });
   }
 
-  // Reads the first page again, or `further` the next one.
+  // Reads the first page again, or `further` the next one. An answer or a failure that is of another
+  // list, or of a page that is there already, is not shown.
   async read(further = false) {
-    const { turn } = this;
+    const { turn, cursor } = this;
+    let page = null;
+    let trouble = null;
     try {
-      const page = await this.get({ limit: PAGE, cursor: further ? this.cursor : null });
-      if (turn !== this.turn) return;
+      page = await this.get({ limit: PAGE, cursor: further ? cursor : null });
+    } catch (error) {
+      trouble = error;
+    }
+    if (turn !== this.turn || (further && cursor !== this.cursor)) return;
+    this.trouble = trouble;
+    if (page) {
       const found = page[this.name];
       this.rows = further ? [...this.rows, ...found] : found;
       this.cursor = page.cursor;
-      this.trouble = null;
-    } catch (error) {
-      this.trouble = error;
     }
     this.changed();
   }

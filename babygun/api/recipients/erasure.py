@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast, get_args
+from typing import Annotated, Literal, cast
 
 import msgspec
 from aiohttp import web
@@ -13,7 +13,6 @@ from babygun.api.http.context import STORE, call_of
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.api.recipients.parameters import ADDRESS, address_of
-from babygun.errors import InvalidRequest, Violation
 from babygun.runtime.logs import get_logger
 from babygun.store.erasure.emails import Asker
 from babygun.store.erasure.erasure import Suppressions, erase_recipient
@@ -65,7 +64,7 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
         Parameter(
             "suppressions",
             "query",
-            Literal["hash", "delete"],
+            Suppressions,
             "hash: lists keep a hash of the address, and no mail goes there. delete: the address"
             " is taken off all lists, and mail may go there again.",
             "hash",
@@ -86,14 +85,12 @@ async def erase_recipient_data(request: web.Request) -> web.Response:
     """
     query, call = request.query, call_of(request)
     mailbox, dry_run = address_of(request), query.get("dry_run") == "true"
-    if query.get("dry_run", "false") not in ("true", "false"):
-        raise InvalidRequest([Violation("dry_run", "It must be true or false.")])
     report = await erase_recipient(
         request.app[STORE],
         mailbox,
         place=place_of(query["cursor"]) if "cursor" in query else None,
         seconds=_SECONDS,
-        suppressions=_suppressions(query.get("suppressions", "hash")),
+        suppressions=cast("Suppressions", query.get("suppressions", "hash")),
         dry_run=dry_run,
         asker=Asker(access_of(request).client.id, call.request_id),
     )
@@ -116,10 +113,3 @@ async def erase_recipient_data(request: web.Request) -> web.Response:
         cursor=report.next.cursor if report.next else None,
     )
     return json_answer(answer)
-
-
-def _suppressions(given: str) -> Suppressions:
-    for known in get_args(Suppressions):
-        if given == known:
-            return cast("Suppressions", known)
-    raise InvalidRequest([Violation("suppressions", "It must be hash or delete.")])

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -32,7 +32,6 @@ Via = Literal["api", "command", "process"]
 # failed   it is not made, or not all of it: the reason says more
 # unknown  etcd did not say whether it is made
 Outcome = Literal["begun", "done", "failed", "unknown"]
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 # Characters of an action's target and of each detail.
 _MOST_TEXT = 300

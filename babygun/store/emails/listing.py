@@ -26,7 +26,7 @@ from babygun.store.newest_first import AtOneRevision, id_floor, newest_end, newe
 from babygun.store.records import Owner
 from babygun.store.store import Store
 
-StatusFilter = EmailStatus | Literal["waiting", "sending"]
+StatusFilter = Literal[EmailStatus, "waiting", "sending"]
 
 # Records that one page of a filtered listing reads at most. The cursor goes on from there.
 SCAN_KEYS = 1000

@@ -49,7 +49,7 @@ async def edit(
     """Changes when it is sent, its tags, its metadata; see :mod:`babygun.email.edit`.
 
     ``newest``: if the e-mail has changed after this revision, nothing is changed. Raises NotFound,
-    Conflict.
+    Conflict: then nothing is changed, or the error says that some recipients are.
     """
 
     def change(email: Email, **context: Any) -> Transition:
@@ -59,11 +59,11 @@ async def edit(
         return transition
 
     with suppress(_AsWanted):
-        await _page_by_page(store, email_id, change, client_id, request_id, newest)
+        await _page_by_page(store, email_id, change, client_id, request_id, newest, whole=True)
 
 
 class _AsWanted(Conflict):
-    """The e-mail is as wanted already."""
+    """The e-mail, or this page of it, is as wanted already."""
 
 
 async def _page_by_page(
@@ -73,10 +73,14 @@ async def _page_by_page(
     client_id: str | None,
     request_id: str | None,
     newest: int | None = None,
+    *,
+    whole: bool = False,
 ) -> Email:
     """Changes what nobody is sending: all parts of a wide e-mail, one page after the other.
 
     ``newest``: the first change raises Conflict if there was another one after this revision.
+    ``whole``: a page that can't be changed ends it. By default other pages are changed all the
+    same, and a Conflict means that none was.
     """
 
     def decide(seen: Seen) -> Transition:
@@ -95,9 +99,13 @@ async def _page_by_page(
     while True:
         try:
             email = await change_record(store, email_id, decide, page)
-        except Conflict:
-            if email is None and not page.more:
+        except Conflict as error:
+            refused = whole and not isinstance(error, _AsWanted)
+            if email is None and (refused or not page.more):
                 raise
+            if refused:
+                said = f"some recipients are changed, and others can't be: {error}"
+                raise Conflict(said) from None
         except EtcdUnavailable as error:
             if email is None:
                 raise

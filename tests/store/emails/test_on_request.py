@@ -7,11 +7,15 @@ from datetime import timedelta
 
 import pytest
 
+from babygun.email import lifecycle
 from babygun.email.edit import Edit
 from babygun.email.model import Email
+from babygun.email.transition import Transition
 from babygun.errors import Conflict, NotFound
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
+from babygun.store.emails import parts
+from babygun.store.emails.change import Parts, Seen, change_record
 from babygun.store.emails.claims import claim
 from babygun.store.emails.finish import finish
 from babygun.store.emails.on_request import cancel, edit, retry, send_now
@@ -193,3 +197,28 @@ async def test_wide_email_that_waits_gets_another_time_as_a_whole(rig: Rig) -> N
     assert found is not None
     assert {entry.event for entry in found[1]} == {"accepted", "changed"}
     assert found[1][-1].reason == "other tags"
+
+
+async def test_wide_email_whose_recipients_can_not_all_be_changed_is_a_conflict_that_says_so(
+    rig: Rig,
+) -> None:
+    sooner, later = (utc_now().replace(microsecond=0) + timedelta(days=n) for n in (1, 2))
+
+    def hurry(seen: Seen) -> Transition:
+        return lifecycle.send_now(seen.email, sending=seen.sending, now=utc_now())
+
+    first_due, last_due = [await rig.send_wide(300, send_at=sooner) for _ in range(2)]
+    await change_record(rig.store, first_due, hurry, Parts())
+    with pytest.raises(Conflict, match="^the e-mail does not wait for its first try"):
+        await edit(rig.store, first_due, Edit(sooner))  # what the other page has already
+    with pytest.raises(Conflict, match="^the e-mail does not wait for its first try"):
+        await edit(rig.store, first_due, Edit(sooner, tags=("vip",)))
+    assert (await rig.get(first_due)).tags == ()
+
+    queues = sorted(await parts.queues_of(rig.store, last_due))
+    await change_record(rig.store, last_due, hurry, Parts(after=queues[parts.PAGE - 1]))
+    with pytest.raises(Conflict, match="^some recipients are changed, and others can't be: the"):
+        await edit(rig.store, last_due, Edit(later))
+    assert (await rig.get(last_due)).send_at == later
+    seen = await check_invariants(rig.store)
+    assert (len(seen.waiting), len(seen.jobs)) == (300, 300)
