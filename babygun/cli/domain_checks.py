@@ -95,7 +95,7 @@ async def _known(
     except (EtcdError, TimeoutError) as error:
         reason = str(error) or "it does not answer"
         return None, (), f"etcd can't be read, so the DKIM keys of {name} are not known: {reason}"
-    none = f"{name} is no sending domain yet: babygun domains add {name}"
+    none = f"{name} is no sending domain yet: babygun domains create {name}"
     return found, alarms, "" if found else none
 
 
@@ -149,8 +149,8 @@ async def check_tls_reports(store: Store) -> AsyncIterator[Finding]:
     else:
         yield Finding(
             "bad",
-            f"TLS reports by mail can't be signed, and wait: babygun domains add {domain}, for a"
-            " client of your own",
+            f"TLS reports by mail can't be signed, and wait: babygun domains create {domain}, for"
+            " a client of your own",
         )
 
 

@@ -29,15 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="list the domains")
     listing.add_argument("--client", metavar="ID", help="only this client's; needs the scope admin")
     listing.add_argument("--json", action="store_true", help="print JSON")
-    add = _action(actions, "add", "make one; prints the records for its DNS zone")
-    add.add_argument(
+    create = _action(actions, "create", "make one; prints the records for its DNS zone")
+    create.add_argument(
         "--client",
         metavar="ID",
         action="append",
         dest="clients",
         help="who holds it; repeat for several; needs the scope admin (default: your client)",
     )
-    _add_ed25519(add)
+    _add_ed25519(create)
     _action(actions, "show", "show one: its records, and what DNS has of them")
     _action(actions, "verify", "look into DNS now; status 1 if a record is missing or wrong")
     rotate = _action(actions, "rotate", "make new DKIM keys; they sign once DNS has them")
@@ -107,7 +107,7 @@ async def _list(remote: Remote, arguments: argparse.Namespace) -> int:
     elif found:
         print(_list_table(found))
     else:
-        print("no sending domains yet: babygun domains add DOMAIN")
+        print("no sending domains yet: babygun domains create DOMAIN")
     return 0
 
 
@@ -134,7 +134,7 @@ async def _one(remote: Remote, arguments: argparse.Namespace) -> Any:
         if (value := getattr(arguments, name, None)) is not None
     }
     match arguments.action:
-        case "add":
+        case "create":
             return await remote.call("POST", "/domains", json={"name": arguments.name, **given})
         case "verify" | "rotate" as action:
             return await remote.call("POST", _path(arguments, action), json=given)

@@ -698,6 +698,13 @@ EVENTS = [
         " all was read. The audit says who.",
     ),
     Event(
+        "audit entry not written",
+        "error",
+        "action by address target details outcome reason",
+        "A call deleted something while etcd was full. So it has no audit entry: this is what the "
+        "entry would have said.",
+    ),
+    Event(
         "audit outcome not written",
         "warning",
         "entry error",

@@ -86,7 +86,7 @@ def _signing(store: Store, sender: str) -> SendingDomain:
     if found is None:
         raise CannotMail(
             f"{domain} is no sending domain, so no DKIM key would sign the report: make it one"
-            f" with babygun domains add {domain}"
+            f" with babygun domains create {domain}"
         )
     if not any(one.state == "signing" for one in found.selectors):
         raise CannotMail(

@@ -130,7 +130,7 @@ async def test_doctor_says_that_nobody_listens_for_bounces(there: Installation) 
     settings = changed(babygun.settings, bounce_hostname="in.example", mx_port=1)
     found = await Command(settings, babygun.folder)("doctor", "domain", NAME)
     assert "BAD   bounce messages can't come to in.example[127.0.0.9]:1" in found.out
-    assert f"WARN  {NAME} is no sending domain yet: babygun domains add {NAME}" in found.out
+    assert f"WARN  {NAME} is no sending domain yet: babygun domains create {NAME}" in found.out
 
 
 async def test_doctor_says_that_the_bounce_host_has_no_address(there: Installation) -> None:

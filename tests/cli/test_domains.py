@@ -44,8 +44,8 @@ async def test_domain_is_made_shown_verified_rotated_and_deleted(
 ) -> None:
     babygun, rig, zone = with_dns
     none = await babygun("domains", "list")
-    assert (none.status, none.out) == (0, "no sending domains yet: babygun domains add DOMAIN\n")
-    made = await babygun("domains", "add", "Shop.example", "--ed25519")
+    assert (none.status, none.out) == (0, "no sending domains yet: babygun domains create DOMAIN\n")
+    made = await babygun("domains", "create", "Shop.example", "--ed25519")
     assert made.status == 0, made.error
     rows = [line.split() for line in made.out.splitlines()]
     assert ["status", "pending"] in rows
@@ -95,7 +95,7 @@ async def test_domain_is_given_to_other_clients(with_dns: tuple[Command, Rig, Zo
     babygun, rig, _ = with_dns
     shop, _ = await create_client(rig.store, name="shop", scopes=("domains",))
     news, _ = await create_client(rig.store, name="news", scopes=("domains",))
-    made = await babygun("domains", "add", NAME, "--client", shop.id)
+    made = await babygun("domains", "create", NAME, "--client", shop.id)
     assert ["clients", shop.id] in [line.split() for line in made.out.splitlines()]
     given = await babygun("domains", "give", NAME, shop.id, news.id)
     assert f"{shop.id}, {news.id}" in given.out

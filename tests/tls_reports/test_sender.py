@@ -228,7 +228,7 @@ async def test_report_by_mail_waits_for_a_key_that_signs_it(asking: Asking) -> N
     async with Store(asking.rig.settings) as other, leading(asking, other) as reports:
         await reports.once(MORNING)  # it knows no domain
     [place] = (await reported(asking)).places
-    assert place.state == "waiting" and "babygun domains add ours.example" in place.reason
+    assert place.state == "waiting" and "babygun domains create ours.example" in place.reason
     assert await emails(asking) == []
 
 

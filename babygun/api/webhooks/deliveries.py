@@ -31,7 +31,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store.webhooks import replay
 from babygun.store.webhooks.listing import list_notices
-from babygun.store.webhooks.records import NoticeState
+from babygun.store.webhooks.records import NoticeState, Webhook
 from babygun.store.webhooks.trial import write_test_event
 
 log = get_logger("api")
@@ -123,12 +123,7 @@ async def send_test(request: web.Request) -> web.Response:
 
     The call in deliveries says what came of it.
     """
-    client_id, webhook = await own_webhook(request)
-    if not webhook.enabled:
-        raise Conflict(
-            f'The webhook is disabled. Enable it first: PATCH /webhooks/{webhook.id} {{"enabled":'
-            " true}."
-        )
+    client_id, webhook = await _enabled_webhook(request)
     guard = request.app[QUOTA_GUARD]  # tests, too, could fill etcd
     guard.check()
     guard.take(0)
@@ -144,7 +139,7 @@ async def send_test(request: web.Request) -> web.Response:
     parameters=[ID],
     body=_REPLAY,
     answers=[Answer(202, "What waits to be sent again.", Replayed)],
-    errors=(NOT_FOUND, *WRITE_ERRORS),
+    errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def replay_events(request: web.Request) -> web.Response:
     """Each keeps its webhook-id, and gets all tries again. Only events that are kept can be sent.
@@ -155,7 +150,7 @@ async def replay_events(request: web.Request) -> web.Response:
     body = await _REPLAY.read(request)
     until = body.until or utc_now()
     _check(body, until)
-    client_id, webhook = await own_webhook(request)
+    client_id, webhook = await _enabled_webhook(request)
     store = request.app[STORE]
     if body.event_ids is not None:
         ids = list(dict.fromkeys(body.event_ids))
@@ -177,6 +172,17 @@ async def replay_events(request: web.Request) -> web.Response:
         count=answer.replayed,
     )
     return json_answer(answer, status=202)
+
+
+async def _enabled_webhook(request: web.Request) -> tuple[str, Webhook]:
+    """As :func:`own_webhook`. Raises Conflict, too: nothing is sent to a disabled webhook."""
+    client_id, webhook = await own_webhook(request)
+    if not webhook.enabled:
+        raise Conflict(
+            f'The webhook is disabled. Enable it first: PATCH /webhooks/{webhook.id} {{"enabled":'
+            " true}."
+        )
+    return client_id, webhook
 
 
 def _check(body: ReplayRequest, until: datetime) -> None:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from babygun.email.ids import created_ms, email_id
-from babygun.errors import BabygunError, EtcdError, OutcomeUnknown
+from babygun.errors import BabygunError, EtcdError, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Txn, delete, present, put
 from babygun.runtime.clock import at_ms, utc_now
 from babygun.runtime.identifiers import new_short_id
@@ -70,6 +70,7 @@ class Recording:
     def __init__(self, entry: AuditEntry) -> None:
         self.entry = entry
         self.refused = False  # nothing was changed: no entry stays
+        self.only_logged = False  # a full etcd did not take the entry
         self.outcome: Outcome | None = None  # where the change knows better
 
     def add(self, *, target: str = "", details: Mapping[str, str] | None = None) -> None:
@@ -119,14 +120,22 @@ def done_by_process(
 
 
 @asynccontextmanager
-async def recorded(store: Store, entry: AuditEntry) -> AsyncIterator[Recording]:
+async def recorded(
+    store: Store, entry: AuditEntry, *, deletes: bool = False
+) -> AsyncIterator[Recording]:
     """Writes the entry, runs the change inside, and writes its outcome.
 
     Raises EtcdError if the entry can't be written: then the change does not begin. If the outcome
-    can't be written, the entry stays ``begun``, which says that nobody knows it.
+    can't be written, the entry stays ``begun``, which says that nobody knows it. ``deletes``: the
+    change makes room. So it begins although a full etcd takes no entry: then the log has it.
     """
-    await write(store, entry)
     recording = Recording(entry)
+    try:
+        await write(store, entry)
+    except OutOfSpace:
+        if not deletes:
+            raise
+        recording.only_logged = True
     try:
         yield recording
     except BaseException as error:
@@ -157,12 +166,29 @@ async def _end(store: Store, recording: Recording, outcome: Outcome, reason: str
         ended_at=utc_now(),
         reason=reason,
     )
+    if recording.only_logged:
+        if not recording.refused:
+            _log(ended)
+        return
     key = store.keys.audit_entry(ended.id)
     op = delete(key) if recording.refused else put(key, codec.encode_state(ended))
     try:
         await store.client.txn(Txn([present(key)], [op]))
     except EtcdError as error:
         log.warning("audit outcome not written", entry=ended.id, error=str(error))
+
+
+def _log(entry: AuditEntry) -> None:
+    log.error(
+        "audit entry not written",
+        action=entry.action,
+        by=entry.by,
+        address=entry.address,
+        target=entry.target,
+        details="; ".join(f"{name}: {value}" for name, value in entry.details.items()),
+        outcome=entry.outcome,
+        reason=entry.reason,
+    )
 
 
 def _cut(details: Mapping[str, str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from babygun.etcd import Txn, delete_range
 from babygun.intake import quota_guard
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.audit.listing import Wanted, list_entries
 from babygun.store.keys import range_end
 from babygun.store.records import Scope
 from babygun.store.upkeep import reserve
@@ -99,19 +100,31 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         (await api.send()).problem(503, "out-of-space")
 
 
-async def test_email_is_refused_without_a_trace_when_etcd_takes_no_more_writes(
-    small_store: Store,
+async def test_full_etcd_takes_no_email_and_lets_calls_delete_whose_audit_is_in_the_log(
+    small_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = small_store
     async with running(replace(store.settings, etcd_timeout=2), store) as api:
         await until_ready(api)
-        api.token = await api.token_for()
+        api.token = await api.token_for("admin")
+        ann = {"email": "ann@example.org"}
+        assert (await api.call("POST", "/suppressions", json=ann)).status == 201
         with pytest.raises(OutOfSpace):
             await fill(store, 2)
         answer = await api.send(attachments=[{"filename": "a", "content": "AAAA" * 400_000}])
         answer.problem(503, "out-of-space")
         for prefix in (store.keys.emails, store.keys.contents, store.keys.jobs, store.keys.logs):
             assert (await store.client.range(prefix, range_end(prefix))).count == 0
+        hold = {"lasts": "1h", "reason": "a test"}
+        held = await api.call("POST", "/sites/default/hold", json=hold)
+        held.problem(503, "out-of-space")
+        none = await api.call("DELETE", "/suppressions/bob@example.org")
+        none.problem(404, "not-found")
+        assert (await api.call("DELETE", "/suppressions/ann@example.org")).status == 200
+        removals = Wanted(action="removeSuppression")
+        assert (await list_entries(store, removals, limit=1)).entries == []
+        [said] = [one for one in caplog.records if one.msg == "audit entry not written"]
+        assert said.__dict__["fields"].items() >= {"action": "removeSuppression"}.items()
 
 
 async def test_small_etcd_full_of_large_emails_never_comes_to_its_alarm_and_drains(

@@ -41,14 +41,19 @@ async def test_test_event_waits_to_be_sent_like_others(shop: Shop) -> None:
     assert shown["health"]["waiting"] == 1
 
 
-async def test_disabled_webhook_gets_no_test_event_and_its_answer_says_what_to_do(
+async def test_disabled_webhook_gets_no_events_by_a_call_and_its_answer_says_what_to_do(
     shop: Shop,
 ) -> None:
     webhook = await shop.webhook()
-    path = f"/webhooks/{webhook['id']}"
+    path, hour_ago = f"/webhooks/{webhook['id']}", datetime.now(UTC) - timedelta(hours=1)
     await shop.call("PATCH", path, {"enabled": False})
-    refused = await shop.call("POST", f"{path}/test")
-    assert f"PATCH {path}" in refused.problem(409, "conflict")["detail"]
+    for call, body in (
+        ("test", None),
+        ("replay", {"since": hour_ago.isoformat()}),
+        ("replay", {"event_ids": ["x"]}),
+    ):
+        refused = await shop.call("POST", f"{path}/{call}", body)
+        assert f"PATCH {path}" in refused.problem(409, "conflict")["detail"]
     assert (await deliveries(shop, webhook))["deliveries"] == []
 
 
