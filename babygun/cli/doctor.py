@@ -284,9 +284,8 @@ async def _workers(store: Store) -> AsyncIterator[Finding]:
     yield Finding("warn", few) if few else Finding("ok", count_of(len(workers), "live worker"))
     for sentence in (await wrong_clocks(store, workers)).values():
         yield Finding("bad", sentence)
-    for sentence in worker_checks.other_routing(
-        settings.prefix, load_routes(settings), workers
-    ).values():
+    other_routing = worker_checks.other_routing(settings.prefix, load_routes(settings), workers)
+    for sentence in (*other_routing.values(), *worker_checks.other_settings(workers).values()):
         yield Finding("warn", sentence)
     depth = await Depths(store).read(time.monotonic() + settings.etcd_timeout)
     for sentence in worker_checks.unsent_queues(depth, workers).values():

@@ -15,6 +15,7 @@ from babygun.runtime.logs import get_logger
 from babygun.store import Store
 from babygun.store.cluster.checkin import CheckIn, Identity
 from babygun.store.cluster.live_workers import Gone, follow_live_workers
+from babygun.store.cluster.shared_settings import shared_settings
 from babygun.store.keys import JobRef
 from babygun.store.records import Worker
 
@@ -49,6 +50,7 @@ class Membership:
     ) -> None:
         self._store, self._in_flight, self._counts = store, in_flight, counts
         self._changed, self._died, self._queues = changed, died, queues
+        self._settings = shared_settings(store.settings)
         self._live: set[str] = set()  # ids of the workers that have a slice
         self._draining = False
         self._address = ""
@@ -112,6 +114,7 @@ class Membership:
             slice=(self.slice.first, self.slice.end),
             draining=self._draining,
             queues=self._queues,
+            settings=self._settings,
             delivered=self._counts.delivered,
             deferred=self._counts.deferred,
             failed=self._counts.failed,

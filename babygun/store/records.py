@@ -122,7 +122,7 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Worker(Process, frozen=True, kw_only=True, gc=False):
     """``workers/<worker-id>``.
 
-    ``delivered``, ``deferred``, ``failed``: recipients since the process started, by the result of
+    ``settings``: see :func:`babygun.store.cluster.shared_settings.shared_settings`. ``delivered``, ``deferred``, ``failed``: recipients since the process started, by the result of
     a try. A recipient counts as deferred once for each try without success.
     """
 
@@ -132,6 +132,7 @@ class Worker(Process, frozen=True, kw_only=True, gc=False):
     slice: tuple[int, int]  # shards [from, to)
     draining: bool  # it finishes what it has, and has no slice any more
     queues: dict[str, str]  # that it sends, each with the fingerprint of its destination's address
+    settings: dict[str, str] = {}
     delivered: int
     deferred: int
     failed: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from babygun.cli.doctor import examine
 from babygun.errors import OutOfSpace
 from babygun.etcd.versions import NESTED_RIGHTS
 from babygun.store.access.clients import create_client
@@ -23,6 +24,13 @@ async def test_doctor_finds_a_working_installation_working(
         assert result.status == 0, result.out
         assert "relay main" in result.out and "1 live worker" in result.out
         assert "BAD" not in result.out
+
+
+async def test_doctor_names_the_settings_that_workers_do_not_share(rig: Rig) -> None:
+    async with rig.worker(), rig.worker(warm_up_table=(10, 20), worker_concurrency=7):
+        found = [each async for each in examine(rig.settings, relays=False)]
+    [differing] = [each for each in found if "has another" in each.sentence]
+    assert differing.level == "warn" and " has another warm_up_table than " in differing.sentence
 
 
 async def test_doctor_names_what_is_wrong(babygun: Command) -> None:

@@ -102,7 +102,10 @@ async def of_workers(
 ) -> list[Finding]:
     """What the live workers' records show. ``count``: also whether there are enough."""
     settings, workers = store.settings, await list_workers(store)
-    sentences = {"routing": worker_checks.other_routing(settings.prefix, routes, workers)}
+    sentences = {
+        "routing": worker_checks.other_routing(settings.prefix, routes, workers),
+        "settings": worker_checks.other_settings(workers),
+    }
     if count and (few := worker_checks.too_few(settings.expected_workers, workers)):
         sentences["workers"] = {"": few}
     if role == "api" and workers:  # few processes do it, since it costs several reads

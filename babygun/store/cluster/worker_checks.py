@@ -1,6 +1,6 @@
-"""What workers' records show to be wrong: routing, queues nobody sends, holds, clocks. Pure.
+"""What workers' records show to be wrong: routing, settings, queues nobody sends, holds, clocks.
 
-Each function answers with sentences for an operator.
+Pure. Each function answers with sentences for an operator.
 """
 
 from __future__ import annotations
@@ -50,6 +50,24 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
             f"{'; '.join(differences)}: two clusters share the prefix {prefix},"
             " or their settings differ"
         )
+    return found
+
+
+def other_settings(workers: Sequence[Worker]) -> dict[str, str]:
+    """By worker, which of the shared settings it has other than most workers."""
+    if not workers:
+        return {}
+    usual = Counter(tuple(sorted(each.settings.items())) for each in workers).most_common(1)[0][0]
+    most = next(each for each in workers if each.settings == dict(usual))
+    found: dict[str, str] = {}
+    for worker in workers:
+        differing = {name for name, _ in worker.settings.items() ^ most.settings.items()}
+        if differing:
+            found[worker.id] = (
+                f"worker {worker.id} on host {worker.hostname} has another"
+                f" {', '.join(sorted(differing))} than worker {most.id} on host {most.hostname}:"
+                " give all workers the same settings"
+            )
     return found
 
 

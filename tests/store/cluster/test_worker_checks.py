@@ -53,6 +53,25 @@ def test_process_that_sends_domains_elsewhere_or_not_at_all_is_a_warning() -> No
     assert "this process has queue mx:*, and worker relay on host host does not" in found["relay"]
 
 
+def test_worker_with_other_settings_than_most_is_a_warning_that_names_them() -> None:
+    usual = {"warm_up": "1", "retention": "2"}
+    workers = [
+        record("a", settings={"warm_up": "1"}),
+        record("b", settings=usual),
+        record("c", settings={"warm_up": "9", "retention": "2", "feedback_id": "3"}),
+        record("d", settings=usual),
+    ]
+    found = worker_checks.other_settings(workers)
+    assert found == {
+        "a": "worker a on host host has another retention than worker b on host host:"
+        " give all workers the same settings",
+        "c": "worker c on host host has another feedback_id, warm_up than worker b on host host:"
+        " give all workers the same settings",
+    }
+    assert list(worker_checks.other_settings(workers[:2])) == ["b"]
+    assert worker_checks.other_settings(workers[1:2]) == worker_checks.other_settings([]) == {}
+
+
 def test_jobs_of_a_queue_that_nobody_sends_are_a_warning() -> None:
     workers = [record("w", queues={"main": "1"})]
     depth = Depth(

@@ -9,7 +9,11 @@ from babygun.store.records import Worker as WorkerRecord
 
 
 def record(
-    name: str, *, queues: dict[str, str] | None = None, checked_in: float = 0.0
+    name: str,
+    *,
+    queues: dict[str, str] | None = None,
+    settings: dict[str, str] | None = None,
+    checked_in: float = 0.0,
 ) -> WorkerRecord:
     now = utc_now()
     return WorkerRecord(
@@ -25,6 +29,7 @@ def record(
         slice=(0, 256),
         draining=False,
         queues=queues or {},
+        settings=settings or {},
         delivered=0,
         deferred=0,
         failed=0,
