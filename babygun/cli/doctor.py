@@ -263,7 +263,7 @@ async def _room(store: Store) -> AsyncIterator[Finding]:
 async def _api_clients(store: Store) -> AsyncIterator[Finding]:
     parts = (
         (store.keys.signing_keys, "token signing key", "the API makes one when it starts"),
-        (store.keys.clients, "API client", "babygun client create NAME"),
+        (store.keys.clients, "API client", "babygun clients create NAME"),
     )
     try:
         for prefix, noun, if_none in parts:

@@ -35,7 +35,7 @@ COMMANDS = (
     Command("bounced", "take bounce messages and complaints by SMTP"),
     Command("mailbox", "run the mailbox alone: it accepts all mail and delivers none"),
     Command(
-        "client", "make, change and delete API clients; give new secrets (in etcd, without the API)"
+        "clients", "make, change and delete API clients; give new secrets (in etcd, not by the API)"
     ),
     Command("token", "print a token for the API"),
     Command("send", "send an e-mail"),

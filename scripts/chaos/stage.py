@@ -382,7 +382,7 @@ class Stage:
 
     def _create_client(self) -> None:
         words = run(
-            python_command("babygun", "client", "create", "chaos", "--scope", "admin"),
+            python_command("babygun", "clients", "create", "chaos", "--scope", "admin"),
             environment=self.environment(),
         ).split()
         given = dict(zip(words[::2], words[1::2], strict=True))

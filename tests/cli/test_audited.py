@@ -33,7 +33,7 @@ def test_each_command_that_opens_a_store_is_audited_or_only_reads() -> None:
 async def test_client_that_a_command_made_is_in_the_audit_and_a_refused_one_is_not(
     rig: Rig, babygun: Command
 ) -> None:
-    words = ("client", "create", "the shop", "--id", "shop", "--scope", "emails:send")
+    words = ("clients", "create", "the shop", "--id", "shop", "--scope", "emails:send")
     created = await babygun(*words)
     assert created.status == 0
     assert (await babygun(*words)).status != 0

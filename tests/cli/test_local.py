@@ -38,7 +38,7 @@ async def test_commands_where_dev_has_ended_say_what_is_missing_and_how_to_start
     assert workers.status == 2 and "don't know which API to use" in workers.error
     assert "`make run`" in workers.error and "BABYGUN_API_URL" in workers.error
     settings = Settings(etcd_endpoints=("http://127.0.0.1:1",), etcd_timeout=0.5)
-    listed = await Command(settings, tmp_path)("client", "list")
+    listed = await Command(settings, tmp_path)("clients", "list")
     assert listed.status == 1 and "no connection to etcd" in listed.error
     assert "make run" not in listed.error
 

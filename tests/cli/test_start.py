@@ -48,7 +48,7 @@ FILES: list[tuple[Callable[[Settings, Authority], Settings], str]] = [
     [
         *((("worker",), wrong, words) for wrong, words in FILES),
         (("api", "--port", "0"), *FILES[0]),
-        (("client", "list"), *FILES[0]),
+        (("clients", "list"), *FILES[0]),
     ],
 )
 async def test_file_for_tls_that_can_not_be_used_ends_the_start(

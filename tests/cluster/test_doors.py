@@ -160,7 +160,7 @@ def test_worker_whose_certificate_is_missing_says_so_in_one_sentence(cluster: Cl
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("client list", "CERTIFICATE_VERIFY_FAILED"),
+        ("clients list", "CERTIFICATE_VERIFY_FAILED"),
         ("doctor", "its certificate is signed by an authority that is not in etcd_ca"),
     ],
 )

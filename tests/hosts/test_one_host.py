@@ -134,7 +134,7 @@ async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
     settings(alone, BABYGUN_RELAY_URL="", BABYGUN_RELAYS=f"'{relay}'")
     await alone.sh("systemctl restart babygun-api babygun-worker@1 babygun-worker@2")
     await until_ready(alone)
-    made = await alone.sh("as-operator babygun client create first --scope admin")
+    made = await alone.sh("as-operator babygun clients create first --scope admin")
     shop = Shop(alone, made)
     email_id = await shop.send()
     look, change = OPERATIONS["When a site is held or slow"]
@@ -150,7 +150,7 @@ async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
 async def test_host_gets_new_certificates_keys_and_room_by_the_page(
     alone: Host, smtp: MisbehavingServer
 ) -> None:
-    shop = Shop(alone, await alone.sh('as-operator babygun client create "my application"'))
+    shop = Shop(alone, await alone.sh('as-operator babygun clients create "my application"'))
     for number, block in enumerate(PAGE["Certificates"], 1):
         await alone.sh(block, within=200)
         await until_ready(alone)

@@ -55,7 +55,7 @@ _body = JsonBody(
     examples={
         "id and secret": {
             "client_id": CLIENT_ID,
-            "client_secret": "<the secret that client create printed>",
+            "client_secret": "<the secret that clients create printed>",
         }
     },
 )

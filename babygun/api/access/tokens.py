@@ -78,7 +78,7 @@ _body = JsonBody(
     examples={
         "everything that the client may do": {
             "client_id": CLIENT_ID,
-            "client_secret": "<the secret that client create printed>",
+            "client_secret": "<the secret that clients create printed>",
         },
         "less, and for a short time": {
             "client_id": CLIENT_ID,

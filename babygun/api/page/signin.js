@@ -55,7 +55,7 @@ function form(entered, ...first) {
       { class: "soft" },
       h("code", null, "babygun dev"),
       " prints both when it starts. Elsewhere an operator makes a client with ",
-      h("code", null, "babygun client create"),
+      h("code", null, "babygun clients create"),
       ".",
     ),
   );

@@ -165,7 +165,7 @@ class Babygun:
     def authorize(self) -> None:
         """Makes an API client and gets a token for it; both are attributes from then on."""
         words = run(
-            python_command("babygun", "client", "create", "bench", "--scope", "admin"),
+            python_command("babygun", "clients", "create", "bench", "--scope", "admin"),
             environment=self.environment(),
         ).split()
         given = dict(zip(words[::2], words[1::2], strict=True))

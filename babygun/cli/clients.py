@@ -1,4 +1,4 @@
-"""``babygun client create|list|show|change|rotate|delete``: API clients, for operators.
+"""``babygun clients create|list|show|change|rotate|delete``: API clients, for operators.
 
 It uses etcd and not the API, since it makes the first credentials.
 """
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _action(actions: Any, name: str, help: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = actions.add_parser(name, help=help)
-    parser.add_argument("id", help="its id: babygun client list")
+    parser.add_argument("id", help="its id: babygun clients list")
     return parser
 
 
@@ -150,7 +150,7 @@ async def _create(store: Store, arguments: argparse.Namespace) -> str:
         raise SettingsError(
             f"there is a client named {given['name']!r} already ({', '.join(same)}): give another"
             " name, or --force to create a second one of this name;"
-            f" for a new secret: babygun client rotate {same[0]}"
+            f" for a new secret: babygun clients rotate {same[0]}"
         )
     client, secret = await create_client(store, client_id=arguments.id, **given)
     print(f"client_id      {client.id}\nclient_secret  {secret}")
@@ -225,7 +225,7 @@ _CHANGES: dict[str, tuple[str, Callable[[Store, argparse.Namespace], Awaitable[s
 
 def _table(clients: Sequence[Client]) -> str:
     if not clients:
-        return "no clients yet: babygun client create NAME"
+        return "no clients yet: babygun clients create NAME"
     rows = [
         (
             client.id,
