@@ -8,7 +8,7 @@ from tests.support.commands import Command
 async def test_client_is_created_listed_and_deleted(babygun: Command) -> None:
     assert "no clients yet" in (await babygun("clients", "list")).out
     created = await babygun(
-        "client",
+        "clients",
         "create",
         "the shop",
         "--id",
@@ -69,7 +69,7 @@ async def test_client_is_changed_and_shown(babygun: Command) -> None:
     assert (await babygun("clients", "change", "shop", "--rate", "0")).status == 2
     for action in ("show", "rotate", "change"):
         more = ("--weight", "2") if action == "change" else ()
-        absent = await babygun("client", action, "nobody", *more)
+        absent = await babygun("clients", action, "nobody", *more)
         assert absent.status == 1 and "no client 'nobody'" in absent.error
 
 

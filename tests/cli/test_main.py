@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from babygun.cli.main import COMMANDS, main
 from tests.support.commands import Command
+from tests.support.paths import ROOT
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",), ("emails",), ("send",)])
@@ -38,3 +41,12 @@ async def test_terminal_that_lacks_a_character_gets_another_one(babygun: Command
     assert result.status == 0 and "class     bad_mailbox" in result.out
     refused = await babygun("token", "--scope", "größe")
     assert refused.status != 0 and "gr??e" in refused.error
+
+
+def test_commands_create_what_has_an_id_or_a_name_and_add_to_lists() -> None:
+    said = {
+        path.stem: set(re.findall(r'actions(?:\.add_parser\(|,)\s*"(\w+)"', path.read_text()))
+        for path in (ROOT / "babygun/cli").glob("*.py")
+    }
+    having = {verb: {name for name in said if verb in said[name]} for verb in ("create", "add")}
+    assert having == {"create": {"clients", "domains", "webhooks"}, "add": {"suppressions"}}
