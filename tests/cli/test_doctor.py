@@ -27,7 +27,8 @@ async def test_doctor_finds_a_working_installation_working(
 
 
 async def test_doctor_names_the_settings_that_workers_do_not_share(rig: Rig) -> None:
-    async with rig.worker(), rig.worker(warm_up_table=(10, 20), worker_concurrency=7):
+    other = {"warm_up_table": (10, 20), "worker_concurrency": 7}
+    async with rig.worker(lease_ttl=20.0), rig.worker(lease_ttl=20.0, **other):
         found = [each async for each in examine(rig.settings, relays=False)]
     [differing] = [each for each in found if "has another" in each.sentence]
     assert differing.level == "warn" and " has another warm_up_table than " in differing.sentence
