@@ -72,7 +72,7 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         await until_ready(api)
         scopes: tuple[Scope, ...] = ("emails:send", "emails:read", "suppressions", "webhooks")
         api.token = await api.token_for(*scopes)
-        await api.accepted()
+        email_id = await api.accepted()
         ann = {"json": {"email": "ann@example.org"}}
         assert (await api.call("POST", "/suppressions", **ann)).status == 201
         hook = {"url": "https://shop.example.com/mail"}
@@ -89,6 +89,8 @@ async def test_emails_are_refused_while_etcd_is_nearly_full_and_taken_when_it_ha
         refused = await api.call("POST", "/suppressions/import", **file)
         assert refused.problem(503, "out-of-space")["next_line"] == 1
         assert (await api.call("DELETE", "/suppressions/ann@example.org")).status == 200
+        assert (await api.call("DELETE", f"/webhooks/{webhook}")).status == 204
+        assert (await api.call("POST", f"/emails/{email_id}/cancel")).status == 200
         assert len((await api.call("GET", "/emails")).json["emails"]) == 1
         gone = await store.client.txn(Txn([], [delete_range(FILL, range_end(FILL))]))
         await store.client.compact(gone.revision, timeout=20)
