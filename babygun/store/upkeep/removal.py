@@ -66,6 +66,17 @@ def _dependent(keys: Keys, webhooks: Sequence[str]) -> list[Op]:
     ]
 
 
+async def free(store: Store, webhook_id: str) -> None:
+    """Deletes notices of a webhook that a full etcd does not let go itself. Raises EtcdError.
+
+    Deletes need no room. Each call deletes at most ROUND_PAGES pages.
+    """
+    pages = ROUND_PAGES
+    for prefix in _prefixes(store.keys, Removal(utc_now(), (webhook_id,))):
+        while pages and await _delete_page(store, prefix):
+            pages -= 1
+
+
 async def begin(store: Store, name: str) -> None:
     """Deletes the first pages of a removal. If etcd does not answer, workers do that too."""
     try:

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from babygun.email.events import EventType
 from babygun.email.model import client_id_of
-from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown, OutOfSpace
 from babygun.etcd import (
     Compare,
     Op,
@@ -173,6 +173,7 @@ async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
     """Deletes a webhook with its secret, its health and its notices. False: there is none.
 
     Nothing is written for it from now on. If it has many notices, workers delete the rest of them.
+    Raises EtcdError. A full etcd deletes only the notices: that makes room.
     """
     while True:
         known, _ = await _read(store, client_id)
@@ -182,7 +183,15 @@ async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
             return False
         rest = tuple(one for one in _webhooks(known) if one is not gone)
         name, ops = removal.of_webhook(store.keys, webhook_id, utc_now())
-        if await _write(store, client_id, known, rest, ops):
+        try:
+            written = await _write(store, client_id, known, rest, ops)
+        except OutOfSpace:
+            await removal.free(store, webhook_id)
+            raise OutOfSpace(
+                "etcd is full. The webhook's events are deleted; delete the webhook itself once"
+                " there is room"
+            ) from None
+        if written:
             await removal.begin(store, name)
             return True
 

@@ -111,6 +111,9 @@ async def test_full_etcd_takes_no_email_and_lets_calls_delete_whose_audit_is_in_
         api.token = await api.token_for("admin")
         ann = {"email": "ann@example.org"}
         assert (await api.call("POST", "/suppressions", json=ann)).status == 201
+        hook = {"url": "https://shop.example.com/mail"}
+        webhook = f"/webhooks/{(await api.call('POST', '/webhooks', json=hook)).json['id']}"
+        assert (await api.call("POST", f"{webhook}/test")).status == 202
         with pytest.raises(OutOfSpace):
             await fill(store, 2)
         answer = await api.send(attachments=[{"filename": "a", "content": "AAAA" * 400_000}])
@@ -123,10 +126,16 @@ async def test_full_etcd_takes_no_email_and_lets_calls_delete_whose_audit_is_in_
         none = await api.call("DELETE", "/suppressions/bob@example.org")
         none.problem(404, "not-found")
         assert (await api.call("DELETE", "/suppressions/ann@example.org")).status == 200
+        gone = await api.call("DELETE", webhook)
+        assert "events are deleted" in gone.problem(503, "out-of-space")["detail"]
+        assert (await api.call("GET", f"{webhook}/deliveries")).json["deliveries"] == []
         removals = Wanted(action="removeSuppression")
         assert (await list_entries(store, removals, limit=1)).entries == []
-        [said] = [one for one in caplog.records if one.msg == "audit entry not written"]
-        assert said.__dict__["fields"].items() >= {"action": "removeSuppression"}.items()
+        said = [one.__dict__ for one in caplog.records if one.msg == "audit entry not written"]
+        assert [(one["fields"]["action"], one["fields"]["outcome"]) for one in said] == [
+            ("removeSuppression", "done"),
+            ("deleteWebhook", "failed"),
+        ]
 
 
 async def test_small_etcd_full_of_large_emails_never_comes_to_its_alarm_and_drains(
