@@ -122,8 +122,9 @@ class Process(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Worker(Process, frozen=True, kw_only=True, gc=False):
     """``workers/<worker-id>``.
 
-    ``settings``: see :func:`babygun.store.cluster.shared_settings.shared_settings`. ``delivered``, ``deferred``, ``failed``: recipients since the process started, by the result of
-    a try. A recipient counts as deferred once for each try without success.
+    ``settings``: see :mod:`babygun.store.cluster.shared_settings`. ``delivered``, ``deferred``,
+    ``failed``: recipients since the process started, by the result of a try. A recipient counts as
+    deferred once for each try without success.
     """
 
     ip: str

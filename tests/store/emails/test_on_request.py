@@ -209,15 +209,15 @@ async def test_wide_email_whose_recipients_can_not_all_be_changed_is_a_conflict_
 
     first_due, last_due = [await rig.send_wide(300, send_at=sooner) for _ in range(2)]
     await change_record(rig.store, first_due, hurry, Parts())
-    with pytest.raises(Conflict, match="^the e-mail does not wait for its first try"):
+    with pytest.raises(Conflict, match=r"^the e-mail does not wait for its first try"):
         await edit(rig.store, first_due, Edit(sooner))  # what the other page has already
-    with pytest.raises(Conflict, match="^the e-mail does not wait for its first try"):
+    with pytest.raises(Conflict, match=r"^the e-mail does not wait for its first try"):
         await edit(rig.store, first_due, Edit(sooner, tags=("vip",)))
     assert (await rig.get(first_due)).tags == ()
 
     queues = sorted(await parts.queues_of(rig.store, last_due))
     await change_record(rig.store, last_due, hurry, Parts(after=queues[parts.PAGE - 1]))
-    with pytest.raises(Conflict, match="^some recipients are changed, and others can't be: the"):
+    with pytest.raises(Conflict, match=r"^some recipients are changed, and others can't be: the"):
         await edit(rig.store, last_due, Edit(later))
     assert (await rig.get(last_due)).send_at == later
     seen = await check_invariants(rig.store)
