@@ -16,6 +16,7 @@ from babygun.etcd.versions import lacking
 from babygun.runtime.settings import Settings
 from babygun.store.cluster import findings
 from tests.support.etcd_server import Etcd, NoEtcd, etcd_version, shared_etcd
+from tests.support.machines import be_steady
 from tests.support.needs import missing
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -26,10 +27,12 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 
+be_steady()
 HERE = Path(__file__).parent
 # Files that take long start first: else one of them would run alone at the end.
 LONG = (
     # Of `make test`.
+    "api/http/test_problems.py",
     *("api/suppressions/", "store/upkeep/", "faults/", "worker/test_faults.py"),
     *("api/openapi/test_fuzz.py", "chaos/"),
     *("store/emails/", "worker/sites/test_holds.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ def api_settings(settings: Settings) -> Settings:
         api_host="127.0.0.1",
         api_port=0,
         relay_url="smtp://127.0.0.1:2525",
-        etcd_timeout=2.0,
+        etcd_timeout=20.0,
         drain_timeout=2.0,
     )
 
@@ -52,20 +53,17 @@ async def api(api_settings: Settings, store: Store) -> AsyncIterator[RunningApi]
 @pytest.fixture
 async def start_api(api_settings: Settings, store: Store) -> AsyncIterator[StartApi]:
     """Starts further APIs on the same etcd, with some settings changed."""
-    contexts: list[Any] = []
+    async with AsyncExitStack() as stack:
 
-    async def start(*, ready: bool = True, **changes: Any) -> RunningApi:
-        context = running(replace(api_settings, **changes), store)
-        api: RunningApi = await context.__aenter__()
-        contexts.append(context)
-        if ready:
-            await until_ready(api)
-            api.token = await api.token_for()
-        return api
+        async def start(*, ready: bool = True, **changes: Any) -> RunningApi:
+            settings = replace(api_settings, **changes)
+            api = await stack.enter_async_context(running(settings, store))
+            if ready:
+                await until_ready(api)
+                api.token = await api.token_for()
+            return api
 
-    yield start
-    for context in reversed(contexts):
-        await context.__aexit__(None, None, None)
+        yield start
 
 
 @pytest.fixture
@@ -76,12 +74,12 @@ async def proxy(settings: Settings) -> AsyncIterator[Proxy]:
 
 @pytest.fixture
 async def far(proxy: Proxy, start_api: StartApi, store: Store) -> RunningApi:
-    """An API whose etcd is behind the proxy, with little patience. It ends before the proxy does.
+    """An API whose etcd is behind the proxy, with less patience. It ends before the proxy does.
 
     The client of its token is made before the API starts, so that the API surely knows it.
     """
     client, secret = await create_client(store, name="test", scopes=SEND_AND_READ)
-    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=1.0)
+    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=4.0)
     answer = await far.call("POST", "/tokens", token="", headers=basic(client.id, secret))
     far.token = answer.json["token"]
     return far

@@ -56,7 +56,9 @@ async def test_api_that_ends_while_its_known_clients_change_ends(api_settings: S
 async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: Store) -> None:
     async with (
         proxy_to(api_settings.etcd_endpoints[0]) as proxy,
-        running(replace(api_settings, etcd_endpoints=(proxy.url,)), store) as api,
+        running(
+            replace(api_settings, etcd_endpoints=(proxy.url,), drain_timeout=60.0), store
+        ) as api,
     ):
         await until_ready(api)
         api.token = await api.token_for()

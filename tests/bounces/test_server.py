@@ -196,7 +196,7 @@ async def test_bounce_while_etcd_is_away_is_taken_when_it_comes_again(
     smtp: MisbehavingServer,
 ) -> None:
     with EtcdServer(fsync=False) as server:
-        settings = Settings(etcd_endpoints=(server.endpoint,), etcd_timeout=0.5)
+        settings = Settings(etcd_endpoints=(server.endpoint,), etcd_timeout=2.0)
         async with rig_for(quick(settings, {"main": {"url": smtp.url}})) as rig:
             delivered = await deliver(rig, smtp)
             async with bounce_server(rig.settings) as bounced:

@@ -51,6 +51,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server is given time: tests count how often it is asked."""
+    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 20.0)
+
+
 async def steps(count: int) -> None:
     """Lets the loop take so many steps."""
     for _ in range(count):

@@ -42,6 +42,7 @@ async def test_events_of_emails_while_processes_are_killed_all_arrive(
     own = quick(
         settings,
         {"main": {"url": smtp.url, "max_connections": 20}},
+        lease_ttl=2.0,
         webhook_allow_http=True,
         webhook_allow_networks=LOOPBACK,
     )

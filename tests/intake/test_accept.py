@@ -151,7 +151,7 @@ async def test_email_that_etcd_does_not_confirm_is_not_acknowledged(
 
 
 async def test_client_within_its_rate_is_admitted(intake: Intake) -> None:
-    slow = changed(CLIENT, rate=1.0)
+    slow = changed(CLIENT, rate=0.01)
     await intake.admit(slow, emails=0)
     await intake.admit(slow)
     with pytest.raises(RateExceeded):

@@ -61,11 +61,11 @@ def handshake(
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        right.settimeout(10)
+        right.settimeout(30)
         with ours.wrap_socket(right, server_hostname=name) as connection:
             connection.recv(1)
     finally:
-        thread.join(10)
+        thread.join(30)
         right.close()
     if failures:
         raise failures[0]

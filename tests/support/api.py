@@ -128,9 +128,15 @@ class RunningApi:
     async def token_for(self, *scopes: Scope, rate: float | None = None) -> str:
         """A token of a new client."""
         client, secret = await self.client(*scopes, rate=rate)
-        answer = await self.call("POST", "/tokens", token="", headers=basic(client.id, secret))
-        assert answer.status == 200, answer.text
-        return str(answer.json["token"])
+        async with asyncio.timeout(60):
+            while True:
+                answer = await self.call(
+                    "POST", "/tokens", token="", headers=basic(client.id, secret)
+                )
+                if answer.status == 200:
+                    return str(answer.json["token"])
+                answer.problem(503, "not-ready")  # it has not read the keys yet
+                await asyncio.sleep(0.02)
 
 
 def basic(client_id: str, secret: str) -> dict[str, str]:
@@ -149,7 +155,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]
             task.result()
         trusted = ssl.create_default_context(cafile=settings.api_ca) if settings.api_ca else True
         async with aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=30)
+            connector=aiohttp.TCPConnector(ssl=trusted), timeout=aiohttp.ClientTimeout(total=100)
         ) as session:
             yield RunningApi(await url, session, store, stop)
     finally:
@@ -158,7 +164,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]
 
 
 async def until_ready(api: RunningApi) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
 

@@ -23,7 +23,7 @@ class MailServer:
     async def reply(self) -> str:
         """The next reply; empty: the connection is closed."""
         lines = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while line := (await self.reader.readline()).decode().rstrip("\r\n"):
                 lines.append(line)
                 if line[3:4] != "-":
@@ -106,12 +106,12 @@ async def bounce_server(
     if running.done():
         running.result()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while known and not server.keys.known:  # noqa: ASYNC110 (it has no signal)
                 await asyncio.sleep(0.01)
         yield Bounced(server, started.result())
     finally:
         server.stop()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
         await cancel_all(running)

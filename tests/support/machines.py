@@ -13,6 +13,18 @@ from hypothesis.stateful import RuleBasedStateMachine, run_state_machine_as_test
 LONG = os.environ.get("BABYGUN_TEST_MACHINES") == "long"
 
 
+def be_steady() -> None:
+    """Has hypothesis fail no test because a machine is slow, and make up the same each time."""
+    hypothesis.settings.register_profile(
+        "steady",
+        database=None,
+        deadline=None,
+        derandomize=not LONG,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("steady")
+
+
 def run_machine(machine: type[RuleBasedStateMachine], *, examples: int, steps: int) -> None:
     """Runs ``examples`` sequences of up to ``steps`` steps; a long run takes 50 times as many."""
     run_state_machine_as_test(

@@ -25,6 +25,10 @@ from babygun.store.suppressions.suppressions import add
 from babygun.worker import Worker
 from tests.support.processes import Process, start_babygun
 
+# s: the lease of a worker that a test kills, pauses or cuts off from etcd. So the end of the lease
+# comes soon, and a machine that stands still for 2 s does not bring it too early.
+SHORT_LEASE = 4.0
+
 
 class Rig:
     """One prefix of one etcd."""
@@ -111,7 +115,7 @@ class Rig:
     async def events(self, email_id: str) -> list[str]:
         return [entry.event for entry in await self.log(email_id)]
 
-    async def ended(self, *email_ids: str, within: float = 20.0) -> list[Email]:
+    async def ended(self, *email_ids: str, within: float = 60.0) -> list[Email]:
         """The records, once the statuses of all are final."""
         final: dict[str, Email] = {}
         async with asyncio.timeout(within), aclosing(self._values(self.store.keys.emails)) as news:
@@ -123,7 +127,7 @@ class Rig:
                     break
         return [final[email_id] for email_id in email_ids]
 
-    async def logged(self, email_id: str, event: str, within: float = 20.0) -> LogEntry:
+    async def logged(self, email_id: str, event: str, within: float = 60.0) -> LogEntry:
         """The first log entry of this event, once there is one."""
         record = self.store.keys.email(email_id)  # changes with every entry
         async with asyncio.timeout(within), aclosing(self._values(record)) as news:
@@ -133,12 +137,12 @@ class Rig:
                         return entry
         raise AssertionError("the watch has ended")
 
-    async def owned(self, email_id: str, within: float = 20.0) -> str:
+    async def owned(self, email_id: str, within: float = 60.0) -> str:
         """The id of the worker that owns a job of the e-mail, once one does."""
         prefix = self.store.keys.email_owners(email_id)
         return str(await self.seen(prefix, lambda v: codec.decode_owner(v).worker_id, within))
 
-    async def seen(self, prefix: bytes, pick: Any, within: float = 20.0) -> Any:
+    async def seen(self, prefix: bytes, pick: Any, within: float = 60.0) -> Any:
         """The first result of ``pick`` that is not None, for the values under the prefix."""
         async with asyncio.timeout(within), aclosing(self._values(prefix)) as news:
             async for values in news:
@@ -162,7 +166,7 @@ class Rig:
             async for batch in batches:
                 yield [event.kv.value for event in batch.events]
 
-    async def counted(self, prefix: bytes, count: int, within: float = 20.0) -> None:
+    async def counted(self, prefix: bytes, count: int, within: float = 60.0) -> None:
         """Waits until there are ``count`` keys under the prefix."""
         client = self.store.client
         async with asyncio.timeout(within):
@@ -175,7 +179,7 @@ class Rig:
                     for event in (await anext(batches)).events:
                         (keys.add if event.type == "put" else keys.discard)(event.kv.key)
 
-    async def emptied(self, prefix: bytes, within: float = 20.0) -> None:
+    async def emptied(self, prefix: bytes, within: float = 60.0) -> None:
         """Waits until there is no key under the prefix."""
         await self.counted(prefix, 0, within)
 
@@ -186,16 +190,19 @@ class Rig:
         task = asyncio.create_task(worker.run(), name="worker")
         try:
             registered = asyncio.create_task(worker.membership.checked_in.wait())
-            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=60)
             assert registered.done() and not task.done(), "the worker did not start"
             yield worker
         finally:
             worker.stop()
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 60)
 
     @asynccontextmanager
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
-        """A worker in a process of its own, once it has checked in."""
+        """A worker in a process of its own, once it has checked in.
+
+        One that the test kills gets ``lease_ttl=SHORT_LEASE``.
+        """
         worker = WorkerProcess(await start_babygun(changed(self.settings, **changes), "worker"))
         try:
             worker.id = await self.seen(
@@ -242,7 +249,7 @@ def quick(settings: Settings, relays: dict[str, Any], **changes: Any) -> Setting
     """Settings with these relays, and with short times."""
     short: dict[str, Any] = {
         "relays": relays,
-        "lease_ttl": 2.0,
+        "lease_ttl": 10.0,
         "retry_intervals": (0.2, 0.2),
         "smtp_hostname": "babygun.test",
     }

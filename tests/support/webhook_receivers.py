@@ -58,7 +58,7 @@ async def receiving(name: str, folder: Path, secret: str) -> AsyncIterator[Recei
             yield receiver
     finally:
         process.kill()
-        await process.wait()
+        await process.communicate()  # up to the end of its output: that closes the pipe
 
 
 async def _until_it_listens(receiver: Receiver) -> None:

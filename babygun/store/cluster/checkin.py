@@ -30,7 +30,7 @@ from babygun.store.store import Store
 log = get_logger("store")
 
 _TRY_AGAIN = 0.5  # s, until a lease that etcd did not grant is asked for again
-_AT_STOP = 1.0  # s, for the last check-in: a stop does not wait for an etcd that is away
+_AT_STOP = 3.0  # s, for the last check-in: a stop does not wait for an etcd that is away
 
 
 class Identity(Lease):

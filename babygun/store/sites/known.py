@@ -17,7 +17,7 @@ from babygun.store.store import Store
 log = get_logger("api")
 
 FRESH = 2.0  # s, for which the reports that were read serve all callers
-_PATIENCE = 1.0  # s, that a call waits for them; then it shows those that were read last
+PATIENCE = 1.0  # s, that a call waits for them; then it shows those that were read last
 
 
 class KnownSites:
@@ -58,12 +58,13 @@ class KnownSites:
         holds = self.holds.by_name
         return holds.get(site) or holds.get(f"{site}/{sender}")
 
-    async def read_reports(self, patience: float = _PATIENCE) -> None:
-        """Reads the reports again, if they are older than FRESH.
+    async def read_reports(self, patience: float | None = None) -> None:
+        """Reads the reports again, if they are older than FRESH. ``patience``: by default PATIENCE.
 
         Raises nothing: where etcd does not answer in time, those that were read last stay.
         """
-        await asyncio.wait([self._reports.refresh(FRESH)], timeout=patience)
+        seconds = PATIENCE if patience is None else patience
+        await asyncio.wait([self._reports.refresh(FRESH)], timeout=seconds)
 
     async def _read_reports(self) -> None:
         try:

@@ -54,8 +54,6 @@ async def test_call_with_another_clients_domain_answers_as_for_one_that_does_not
     assert (await shop.call("GET", f"/domains/{NAME}")).json == before, "nothing has changed"
 
 
-@pytest.mark.parametrize("name", ["com", "%00", "a%2Fb.example", "a" * 5000, "%FF.example", "*"])
-async def test_name_of_another_form_is_a_domain_that_does_not_exist(
-    shop: Holder, name: str
-) -> None:
-    (await shop.call("GET", f"/domains/{name}")).problem(404, "not-found")
+async def test_name_of_another_form_is_a_domain_that_does_not_exist(shop: Holder) -> None:
+    for name in ["com", "%00", "a%2Fb.example", "a" * 5000, "%FF.example", "*"]:
+        (await shop.call("GET", f"/domains/{name}")).problem(404, "not-found")

@@ -147,8 +147,8 @@ async def test_batch_of_1000_is_taken_and_one_of_1001_is_not(
 ) -> None:
     caplog.set_level(logging.INFO, "babygun.api")
     found = ids(await send(api, emails(1000)))
-    lines = [record for record in caplog.records if record.name == "babygun.api"]
-    assert [(line.getMessage(), line.fields["emails"]) for line in lines] == [("request", 1000)]  # type: ignore[attr-defined]
+    lines = [record for record in caplog.records if record.getMessage() == "request"]
+    assert [line.fields["emails"] for line in lines] == [1000]  # type: ignore[attr-defined]
     (await send(api, emails(1001))).problem(422, "invalid-request", "body")
     seen = await stored(store)
     assert set(seen.emails) == set(found) and len(seen.jobs) == 1000
@@ -303,11 +303,11 @@ async def test_batch_is_cut_where_its_emails_are_large_and_all_of_it_is_stored(
 
 
 async def test_batch_counts_against_the_clients_rate(api: RunningApi) -> None:
-    token = await api.token_for(rate=20)
-    ids(await send(api, emails(30), token=token))
+    token = await api.token_for(rate=1)
+    ids(await send(api, emails(60), token=token))  # the rate's of a minute
     answer = await send(api, emails(1), token=token)
     answer.problem(429, "too-many-requests")
-    assert answer.headers["Retry-After"] == "1"
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
     (await api.send(token)).problem(429, "too-many-requests")
 
 

@@ -101,9 +101,8 @@ async def test_listing_by_time_goes_by_what_created_at_says(api: RunningApi) -> 
     assert await pages(api, f"after={quote(next_ms)}") == []
 
 
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
+async def test_filter_that_is_none_is_refused_by_its_name(api: RunningApi) -> None:
+    for query, field in [
         ("status=over", "status"),
         ("recipient=", "recipient"),
         ("recipient=@", "recipient"),
@@ -124,12 +123,8 @@ async def test_listing_by_time_goes_by_what_created_at_says(api: RunningApi) -> 
         ("limit=x", "limit"),
         ("cursor=x", "cursor"),
         ("recipients=a@example.org", "recipients"),
-    ],
-)
-async def test_filter_that_is_none_is_refused_by_its_name(
-    api: RunningApi, query: str, field: str
-) -> None:
-    (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)
+    ]:
+        (await api.call("GET", f"/emails?{query}")).problem(422, "invalid-request", field)
 
 
 async def test_listing_with_a_bad_parameter_is_refused(api: RunningApi) -> None:

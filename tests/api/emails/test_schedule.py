@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from babygun.etcd import Txn, delete, put
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
+from babygun.store.keys import JobRef, range_end
 from tests.support.api import RunningApi
 from tests.support.tries import LATER, finished
 
@@ -79,14 +81,15 @@ async def test_schedule_says_whose_email_it_is_where_it_goes_and_why_it_waits(
 async def test_schedule_says_how_long_something_is_overdue_and_passes_over_foreign_keys(
     api: RunningApi, store: Store
 ) -> None:
-    email_id = await api.accepted(send_at=(utc_now() + timedelta(seconds=0.3)).isoformat())
-    await store.client.put(store.keys.waiting + b"0000/by-hand", b"x")
+    now, waiting = utc_now(), store.keys.waiting
+    email_id = await api.accepted(send_at=(now + timedelta(hours=1)).isoformat())
+    [kv] = (await store.client.range(waiting, range_end(waiting))).kvs
+    due = store.keys.not_before(now - timedelta(seconds=7), JobRef(email_id, "default"))
+    await store.client.txn(Txn([], [delete(kv.key), put(due, kv.value)]))
+    await store.client.put(waiting + b"0000/by-hand", b"x")
     admin = await api.token_for("admin")
-    while not (job := (await api.call("GET", "/schedule", token=admin)).json["jobs"][0])[
-        "overdue_seconds"
-    ]:
-        pass
-    assert job["id"] == email_id and 0 < job["overdue_seconds"] < 10
+    [job] = (await api.call("GET", "/schedule", token=admin)).json["jobs"]
+    assert job["id"] == email_id and job["overdue_seconds"] >= 7
 
 
 async def test_schedule_with_a_bad_parameter_is_refused(api: RunningApi) -> None:

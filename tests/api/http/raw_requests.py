@@ -83,6 +83,11 @@ async def one_answer(api: RunningApi, *parts: bytes) -> tuple[int, Any]:
             return int(head.split()[1]), json.loads(await reader.readexactly(length) or b"null")
 
 
+async def until_read(api: RunningApi) -> None:
+    """Returns once what was sent on other connections is being read: a later one was answered."""
+    await one_answer(api, GET + b"\r\n")
+
+
 async def raw(api: RunningApi, data: bytes) -> tuple[int, dict[str, str], bytes]:
     """What comes back for these very bytes."""
     host, port = api.url.removeprefix("http://").split(":")

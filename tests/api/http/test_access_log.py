@@ -86,10 +86,10 @@ async def test_reads_that_succeed_are_logged_for_debugging_only(
     ]
 
 
-@pytest.mark.parametrize("given", ["", "a b", "a" * 65, "<script>", "ä"])
-async def test_request_id_of_no_sane_form_is_replaced(api: RunningApi, given: str) -> None:
-    answer = await api.call("GET", "/healthz", headers={"X-Request-Id": given})
-    assert answer.headers["X-Request-Id"] not in ("", given)
+async def test_request_id_of_no_sane_form_is_replaced(api: RunningApi) -> None:
+    for given in ["", "a b", "a" * 65, "<script>", "ä"]:
+        answer = await api.call("GET", "/healthz", headers={"X-Request-Id": given})
+        assert answer.headers["X-Request-Id"] not in ("", given)
 
 
 async def test_accepted_email_carries_the_request_id_into_its_log(api: RunningApi) -> None:

@@ -13,18 +13,16 @@ from babygun.api.http import body_memory as memory
 from babygun.api.http.body_memory import SMALL, BodyMemory
 from babygun.api.http.context import Call
 from babygun.api.http.problems import Problem
-from tests.api.http.raw_requests import (
-    POST,
-    connected,
-)
+from tests.api.http.raw_requests import POST, connected, until_read
 from tests.support.api import StartApi
 
 LARGE = b'{"x": "' + b"a" * 100_000 + b'"}'
 
 
 async def test_large_bodies_beyond_the_memory_wait_their_turn_and_small_ones_go_on(
-    start_api: StartApi,
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "PATIENCE", 30.0)
     api = await start_api(api_memory=150_000)
     async with connected(api) as (reader, writer):
         writer.write(
@@ -33,6 +31,7 @@ async def test_large_bodies_beyond_the_memory_wait_their_turn_and_small_ones_go_
             + LARGE[:70_000]
         )
         await writer.drain()
+        await until_read(api)
         waiting = asyncio.create_task(api.send(body="b" * 100_000))
         await api.accepted()
         done, _ = await asyncio.wait([waiting], timeout=0.3)
@@ -174,7 +173,7 @@ async def test_bodies_that_fill_a_clients_share_leave_another_clients_to_be_read
             _, writer = await flood.enter_async_context(connected(api))
             writer.write(begun + b"Content-Length: %d\r\n\r\n{" % len(LARGE))
             await writer.drain()
-        await api.call("GET", "/healthz")  # the flood is there by then
+        await until_read(api)
         await api.accepted(other, body="b" * 100_000)
 
 
@@ -206,7 +205,7 @@ async def test_small_body_that_arrives_the_longest_gives_way_to_a_new_one(
         for writer in (to_first, to_second):
             writer.write(head)
             await writer.drain()
-            await api.call("GET", "/healthz")  # it is being read by then
+            await until_read(api)
         await api.accepted()
         async with asyncio.timeout(20):
             answer = await first.readuntil(b"\r\n\r\n")
@@ -230,12 +229,12 @@ async def test_small_body_of_the_client_with_the_most_of_them_gives_way(
     async with connected(api) as (first, to_first), AsyncExitStack() as flood:
         to_first.write(begun(other, 1000))
         await to_first.drain()
-        await api.call("GET", "/healthz")  # it is being read by then, the oldest of all
+        await until_read(api)  # the oldest of all
         for _ in range(10):
             _, writer = await flood.enter_async_context(connected(api))
             writer.write(begun(api.token, 65_000))
             await writer.drain()
-        await api.call("GET", "/healthz")
+        await until_read(api)
         to_first.write(b" " * 999)
         async with asyncio.timeout(20):
             answer = await first.readuntil(b"\r\n\r\n")
@@ -249,7 +248,7 @@ async def test_large_answer_that_nobody_reads_is_cut_off_and_gives_its_memory_to
     token = await writing.token_for()
     content = base64.b64encode(bytes(6_000_000)).decode()
     email_id = await writing.accepted(token, attachments=[{"content": content}])
-    api = await start_api(api_memory=1, request_timeout=0.5)
+    api = await start_api(api_memory=1, request_timeout=3.0)
     path = f"/emails/{email_id}/source"
     async with connected(api) as (reader, writer):
         writer.write(

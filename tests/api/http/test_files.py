@@ -9,7 +9,6 @@ from importlib.resources import files
 from typing import Any
 
 import aiohttp
-import pytest
 
 from babygun.api.http.files import VIEWS, Page, lean
 from tests.support.api import RunningApi
@@ -171,14 +170,11 @@ async def test_file_of_another_version_is_ours_and_not_kept(api: RunningApi) -> 
     assert (answer.text, answer.headers["Cache-Control"]) == (ours, "no-store")
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
+async def test_what_is_no_file_of_the_page_is_not_found(api: RunningApi) -> None:
+    for path in [
         "/page/files/x/none.js",
         "/page/files/x/..%2Fpages.py",
         "/page/none",
         "/page/files/x/index.html",
-    ],
-)
-async def test_what_is_no_file_of_the_page_is_not_found(api: RunningApi, path: str) -> None:
-    (await api.call("GET", path, token="")).problem(404, "not-found")
+    ]:
+        (await api.call("GET", path, token="")).problem(404, "not-found")

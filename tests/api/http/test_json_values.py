@@ -67,16 +67,18 @@ TOO_MANY = [
 ]
 
 
-@pytest.mark.parametrize("raw", TOO_MANY, ids=lambda raw: raw[50:65].decode())
 async def test_email_of_too_many_values_is_refused_in_steps(
-    api: RunningApi, monkeypatch: pytest.MonkeyPatch, raw: bytes
+    api: RunningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     decoded = []
     monkeypatch.setattr("babygun.api.emails.send._body._decode", decoded.append)
-    answer = await api.call("POST", "/emails", data=BytesIO(raw), content_type="application/json")
-    detail = answer.problem(413, "too-large", "body")["detail"]
-    assert detail == f"It has more than {MAX_VALUES:,} JSON values."
-    assert not decoded
+    for raw in TOO_MANY:
+        answer = await api.call(
+            "POST", "/emails", data=BytesIO(raw), content_type="application/json"
+        )
+        detail = answer.problem(413, "too-large", "body")["detail"]
+        assert detail == f"It has more than {MAX_VALUES:,} JSON values."
+        assert not decoded
 
 
 async def test_text_full_of_commas_is_one_value() -> None:

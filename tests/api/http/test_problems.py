@@ -70,7 +70,7 @@ async def test_api_that_starts_without_etcd_says_so_and_recovers(
     start_api: StartApi, proxy: Proxy, api: RunningApi, store: Store
 ) -> None:
     proxy.cut()
-    late = await start_api(ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.4)
+    late = await start_api(ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=3.0)
     assert (await late.call("GET", "/healthz")).status == 200
     (await late.send(api.token)).problem(503, "not-ready")
     (await late.call("POST", "/tokens", json={"client_id": "a", "client_secret": "b"})).problem(
@@ -121,7 +121,7 @@ async def away(api_settings: Settings) -> AsyncIterator[Away]:
         async with Store(own) as store, proxy_to(server.endpoint) as proxy:
             scopes = ("emails:send", "emails:read", "workers:read", "admin")
             client, secret = await create_client(store, name="test", scopes=scopes)
-            behind = replace(own, etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
+            behind = replace(own, etcd_endpoints=(proxy.url,), etcd_timeout=2.0)
             async with running(behind, store) as api:
                 await until_ready(api)
                 api.token, other_token = [

@@ -95,6 +95,7 @@ def served(etcd_server: Etcd) -> Iterator[Served]:
         api_port=0,
         relay_url="smtp://127.0.0.1:2525",
         drain_timeout=2.0,
+        etcd_timeout=30.0,
         secrets_keys=(new_key(),),
         require_domains=False,
     )
@@ -132,7 +133,8 @@ def id(served: Served, route: Route) -> str:
         return str(called(served, "/emails", EMAIL)["id"])
     try:
         return str(called(served, "/webhooks", {"url": WEBHOOK_URL})["id"])
-    except urllib.error.HTTPError:  # the client has ten
+    except urllib.error.HTTPError as error:  # the client has ten
+        error.close()
         return str(called(served, "/webhooks")["webhooks"][0]["id"])
 
 

@@ -21,6 +21,7 @@ from tests.support.proxy import Proxy
 @pytest.fixture(autouse=True)
 def always_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "FRESH", 0.0)
+    monkeypatch.setattr(cluster, "PATIENCE", 20.0)
 
 
 async def test_accepted_emails_and_their_recipients_are_counted_once(api: RunningApi) -> None:
@@ -87,7 +88,7 @@ async def test_depths_members_and_build_are_read_from_etcd(
     assert seen.get("babygun_queue_jobs", queue="default", state="ready") == 1
     assert seen.get("babygun_queue_jobs", queue="default", state="waiting") == 1
     age = seen.get("babygun_oldest_job_seconds", queue="default", state="ready")
-    assert age is not None and 0 < age < 10
+    assert age is not None and 0 < age < 60
     assert seen.get("babygun_oldest_job_seconds", queue="default", state="waiting") == 0
     assert (seen.get("babygun_owned_jobs"), seen.get("babygun_workers")) == (0, 0)
     [endpoint] = settings.etcd_endpoints
@@ -121,7 +122,7 @@ async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(
 async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
     start_api: StartApi, proxy: Proxy, how: str
 ) -> None:
-    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=0.5)
+    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=3.0)
     await far.accepted()
     assert (await far.metrics()).get("babygun_queue_jobs", queue="default", state="ready") == 1
     getattr(proxy, how)()
@@ -151,7 +152,7 @@ async def test_member_that_is_down_does_not_hide_the_others(
     start_api: StartApi, settings: Settings
 ) -> None:
     gone = "http://127.0.0.1:9"
-    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=0.5)
+    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=2.0)
     seen = await api.metrics()
     assert seen.get("babygun_etcd_member_up", endpoint=gone) == 0
     assert seen.get("babygun_etcd_member_up", endpoint=settings.etcd_endpoints[0]) == 1
@@ -173,15 +174,15 @@ async def test_metrics_token_is_asked_for_where_it_is_set(start_api: StartApi) -
     assert (await api.call("GET", "/metrics", token="a secret ü")).status == 200
 
 
-@pytest.mark.parametrize("mark", ["X-Forwarded-For", "Forwarded", "Via"])
 async def test_metrics_without_a_token_are_closed_to_callers_behind_a_proxy(
-    start_api: StartApi, mark: str
+    start_api: StartApi,
 ) -> None:
     for trusted in ((), (ip_network("127.0.0.1"),)):
         api = await start_api(trusted_proxies=trusted)
-        closed = await api.call("GET", "/metrics", token="", headers={mark: "192.0.2.7"})
-        problem = closed.problem(404, "not-found")
-        assert "metrics_token" in problem["detail"] and "api_process_port" in problem["detail"]
+        for mark in ("X-Forwarded-For", "Forwarded", "Via"):
+            closed = await api.call("GET", "/metrics", token="", headers={mark: "192.0.2.7"})
+            problem = closed.problem(404, "not-found")
+            assert "metrics_token" in problem["detail"] and "api_process_port" in problem["detail"]
         assert (await api.call("GET", "/metrics", token="")).status == 200
 
 

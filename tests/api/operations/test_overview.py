@@ -32,9 +32,10 @@ def api_settings(settings: Settings, smtp: MisbehavingServer) -> Settings:
         settings,
         {"main": {"url": smtp.url}},
         api_port=0,
-        etcd_timeout=2.0,
+        etcd_timeout=20.0,
         drain_timeout=2.0,
         retry_intervals=(60.0,),
+        lease_ttl=6.0,  # a check-in every other second
     )
 
 
@@ -57,7 +58,7 @@ async def sending(api_settings: Settings) -> AsyncIterator[Rig]:
 
 
 async def seen(
-    api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = 30.0
+    api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = 60.0
 ) -> Any:
     """The first overview for which ``wanted`` holds."""
     async with asyncio.timeout(within):
@@ -227,7 +228,7 @@ async def test_member_that_is_down_is_shown_beside_the_others(
     start_api: StartApi, settings: Settings
 ) -> None:
     gone = "http://127.0.0.1:9"
-    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=0.5)
+    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=2.0)
     found = await seen(
         api,
         lambda o: o["etcd"]["members"] and o["queues"] is not None,

@@ -60,7 +60,7 @@ async def test_api_of_another_cluster_takes_nothing_until_that_is_solved(
     async with proxy_to(settings.etcd_endpoints[0]) as proxy:
         proxy.cut()
         late = await start_api(
-            ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=0.5, cluster="south"
+            ready=False, etcd_endpoints=(proxy.url,), etcd_timeout=3.0, cluster="south"
         )  # it can't know yet
         (await late.send(api.token)).problem(503, "not-ready")
         proxy.mend()
@@ -90,7 +90,10 @@ async def _until_reason(api: RunningApi, proxy: Proxy, words: str) -> None:
 async def test_api_warns_of_workers_that_send_elsewhere(start_api: StartApi, rig: Rig) -> None:
     async with rig.worker(lease_ttl=10.0) as worker:
         api = await start_api(relay_url="", relays={"main": {"url": "smtp://127.0.0.1:1"}})
-        warnings = (await api.call("GET", "/readyz", token="")).json["warnings"]
+        warnings: list[str] = []
+        async with asyncio.timeout(20):
+            while not warnings:
+                warnings = (await api.call("GET", "/readyz", token="")).json.get("warnings")
         assert (
             len(warnings) == 1
             and worker.membership.worker_id in warnings[0]

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from babygun.api.emails import waits
+from babygun.api.operations import sites
 from babygun.email.tries import RecipientResult
 from babygun.routing.providers import Limits, Rate
 from babygun.runtime.clock import utc_now
@@ -42,7 +43,9 @@ def api_settings(settings: Settings, resolver: str) -> Settings:
 def fresh_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call reads them, and waits for them and for DNS however slow this machine is."""
     monkeypatch.setattr(known, "FRESH", 0.0)
+    monkeypatch.setattr(known, "PATIENCE", 20.0)
     monkeypatch.setattr(waits, "PATIENCE", 20.0)
+    monkeypatch.setattr(sites, "_LOOKUP_PATIENCE", 20.0)
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from tests.support.rig import quick
 from tests.support.signatures import write_domain
 
 ADDRESS, NEW = "192.0.2.7", "2001:db8::8"
-NOW = utc_now()
 
 
 @pytest.fixture
@@ -42,9 +41,10 @@ async def admin(api: RunningApi) -> RunningApi:
 async def test_curve_of_each_source_is_shown_those_first_that_warm_up(
     admin: RunningApi, store: Store
 ) -> None:
-    first, second = NOW.date() - timedelta(days=1), NOW.date()
-    kept = await begin(store, ADDRESS, NOW - timedelta(days=1))
-    await begin(store, "example.com", NOW - timedelta(days=40))
+    now = utc_now()
+    first, second = now.date() - timedelta(days=1), now.date()
+    kept = await begin(store, ADDRESS, now - timedelta(days=1))
+    await begin(store, "example.com", now - timedelta(days=40))
     for day, ceiling in ((first, 50), (second, 100)):
         for site in ("mx:google", "mx:mx.a.example"):
             wanted = ceiling if site == "mx:google" else 7
@@ -76,12 +76,13 @@ async def test_curve_of_each_source_is_shown_those_first_that_warm_up(
 async def test_operator_skips_a_warm_up_and_begins_it_again(
     admin: RunningApi, store: Store
 ) -> None:
-    await write_domain(store, SendingDomain("example.com", ("shop",), NOW, NOW))
+    now = utc_now()
+    await write_domain(store, SendingDomain("example.com", ("shop",), now, now))
     for source in (NEW, "example.com"):  # also before the first use
         skipped = (await admin.call("POST", f"/warm-ups/{source}/skip")).json
         assert (skipped["warm"], skipped["skipped"]) == (True, True)
         again = (await admin.call("POST", f"/warm-ups/{source}/restart")).json
-        assert (again["warm"], again["began"], again["day"]) == (False, str(NOW.date()), 1)
+        assert (again["warm"], again["began"], again["day"]) == (False, str(now.date()), 1)
         assert again["set_by"].startswith("operator ")
 
 
@@ -94,7 +95,7 @@ async def test_calls_on_warm_ups_refuse_what_nobody_would_see(
         ("POST", "/warm-ups/example.org/restart"),
     ):
         (await admin.call(method, path)).problem(404, "not-found")
-    fixed = await start_api(warm_up_began={ADDRESS: NOW.date()})
+    fixed = await start_api(warm_up_began={ADDRESS: utc_now().date()})
     fixed.token = admin.token
     refused = await fixed.call("POST", f"/warm-ups/{ADDRESS}/skip")
     assert "setting warm_up_began" in refused.problem(409, "conflict")["detail"]

@@ -111,13 +111,11 @@ async def test_click_as_multipart_unsubscribes(shop: Shop) -> None:
     assert answer.status == 200 and await shop.reason() == "unsubscribe"
 
 
-@pytest.mark.parametrize("body", [b"", b"x=1", b"One-Click", b"List-Unsubscribe="])
-async def test_post_of_something_else_asks_again_and_changes_nothing(
-    shop: Shop, body: bytes
-) -> None:
-    answer = await shop.click(data=body)
-    assert answer.status == 400 and "<button" in answer.text
-    assert await shop.reason() is None
+async def test_post_of_something_else_asks_again_and_changes_nothing(shop: Shop) -> None:
+    for body in [b"", b"x=1", b"One-Click", b"List-Unsubscribe="]:
+        answer = await shop.click(data=body)
+        assert answer.status == 400 and "<button" in answer.text
+        assert await shop.reason() is None
 
 
 async def test_body_beyond_4_kib_is_refused_and_changes_nothing(shop: Shop) -> None:
@@ -126,9 +124,8 @@ async def test_body_beyond_4_kib_is_refused_and_changes_nothing(shop: Shop) -> N
     assert await shop.reason() is None
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
+async def test_link_that_is_not_ours_gets_the_same_plain_page(shop: Shop) -> None:
+    for wrong in [
         lambda token: token[:-1],
         lambda token: token[:20],
         lambda token: token + "A",
@@ -139,14 +136,12 @@ async def test_body_beyond_4_kib_is_refused_and_changes_nothing(shop: Shop) -> N
         lambda token: "%2e%2e%2f" + token,
         lambda token: "%ff",
         lambda token: "",
-    ],
-)
-async def test_link_that_is_not_ours_gets_the_same_plain_page(shop: Shop, wrong: object) -> None:
-    path = "/unsubscribe/" + wrong(shop.token)  # type: ignore[operator]
-    for answer in (await shop.api.call("GET", path, token=""), await shop.click(path)):
-        assert answer.status == 404 and "This link does not work" in answer.text
-        assert "Retry-After" not in answer.headers
-    assert await shop.reason() is None
+    ]:
+        path = "/unsubscribe/" + wrong(shop.token)  # type: ignore[operator]
+        for answer in (await shop.api.call("GET", path, token=""), await shop.click(path)):
+            assert answer.status == 404 and "This link does not work" in answer.text
+            assert "Retry-After" not in answer.headers
+        assert await shop.reason() is None
 
 
 async def test_link_of_a_client_that_is_deleted_or_made_again_gets_the_plain_page(
@@ -222,6 +217,6 @@ async def test_first_email_with_a_link_makes_the_key_and_its_token_works(
     assert email.list == "news"
     key = await UnsubscribeKeys(store).find(link.kid)
     token = make_token(link.kid, key.secret, email.client_id, "news", "ann@example.org")
-    async with asyncio.timeout(10):  # the watch brings the key and the client a moment later
+    async with asyncio.timeout(30):  # the watch brings the key and the client a moment later
         while (await api.call("GET", f"/unsubscribe/{token}", token="")).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.2)

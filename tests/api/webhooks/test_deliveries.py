@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from tests.api.webhooks.conftest import Shop
 from tests.support.api import EMAIL
 
@@ -75,13 +73,11 @@ async def test_accepted_emails_are_listed_newest_first_and_page_by_page(shop: Sh
         assert (await deliveries(shop, webhook, f"?state={state}"))["deliveries"] == []
 
 
-@pytest.mark.parametrize(
-    ("query", "field"), [("?state=lost", "state"), ("?limit=x", "limit"), ("?cursor=x", "cursor")]
-)
-async def test_listing_refuses_bad_parameters(shop: Shop, query: str, field: str) -> None:
+async def test_listing_refuses_bad_parameters(shop: Shop) -> None:
     webhook = await shop.webhook()
     path = f"/webhooks/{webhook['id']}/deliveries"
-    (await shop.call("GET", path + query)).problem(422, "invalid-request", field)
+    for query, field in [("?state=lost", "state"), ("?limit=x", "limit"), ("?cursor=x", "cursor")]:
+        (await shop.call("GET", path + query)).problem(422, "invalid-request", field)
 
 
 async def test_replay_refuses_what_names_no_events_or_names_them_twice(shop: Shop) -> None:

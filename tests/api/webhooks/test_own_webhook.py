@@ -55,6 +55,6 @@ async def test_call_with_another_clients_webhook_answers_as_for_one_that_does_no
     assert page.json["deliveries"] == []
 
 
-@pytest.mark.parametrize("id", ["wh_", "x", "%00", "a%2Fb", "wh_" + "0" * 5000])
-async def test_id_of_another_form_is_one_that_does_not_exist(shop: Shop, id: str) -> None:
-    (await shop.call("GET", f"/webhooks/{id}")).problem(404, "not-found")
+async def test_id_of_another_form_is_one_that_does_not_exist(shop: Shop) -> None:
+    for id in ["wh_", "x", "%00", "a%2Fb", "wh_" + "0" * 5000]:
+        (await shop.call("GET", f"/webhooks/{id}")).problem(404, "not-found")

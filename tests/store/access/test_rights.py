@@ -38,7 +38,7 @@ from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
 from tests.support.returned import feedback, report, return_path
-from tests.support.rig import changed, quick, rig_for
+from tests.support.rig import SHORT_LEASE, changed, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 KINDS = {
@@ -326,7 +326,7 @@ async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(
     async with (
         rig_for(as_user(guarded, "babygun-api")) as api,
         rig_for(as_user(guarded, "babygun-worker")) as rig,
-        rig.worker_process() as dying,
+        rig.worker_process(lease_ttl=SHORT_LEASE) as dying,
     ):
         email_id = await api.send("hang@example.org")
         assert await api.owned(email_id) == dying.id
