@@ -3,6 +3,9 @@
 An e-mail is signed where its client holds a domain that covers the sender's. The keys are those
 that signed when its first try could begin, as long as they may sign. With the same times in the
 signature, each try sends the same bytes.
+
+An API process whose clock is ahead gives an e-mail a time that is still to come. Receivers refuse a
+signature of the future, so its time is then that of the try.
 """
 
 from __future__ import annotations
@@ -77,7 +80,8 @@ class Signers:
         domain = domains.of_sender(email.client_id, email.sender)
         if domain is None:  # the usual case
             return None
-        begins, now = email.send_at or email.created_at, utc_now()
+        now = utc_now()
+        begins = min(email.send_at or email.created_at, now)
         selectors = signers(domain, begins, now)
         if not selectors:
             return None

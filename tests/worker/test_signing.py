@@ -17,6 +17,8 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.metrics import DKIM_SIGNATURES
 from babygun.runtime.settings import Settings
 from babygun.runtime.threads import Threads
+from babygun.store.emails.acceptance import accept
+from babygun.store.emails.new_email import prepare
 from babygun.worker.signing import CannotSign, Signer, Signers
 from tests.support.domains import sealing
 from tests.support.invariants import check_invariants
@@ -191,6 +193,21 @@ async def test_scheduled_email_is_signed_as_of_its_time(rig: Rig, smtp: Misbehav
 
 
 # --- signers ---
+
+
+async def test_email_of_an_api_whose_clock_is_ahead_is_signed_with_the_time_of_its_try(
+    rig: Rig, smtp: MisbehavingServer
+) -> None:
+    domain = await signing_domain(rig.store, "example.com")
+    email, content = rig.email("ann@example.org")
+    ahead = replace(email, created_at=email.created_at + timedelta(days=31))
+    before = utc_now()
+    async with rig.worker():
+        await accept(rig.store, "client", prepare(rig.store, ahead, content))
+        await rig.ended(ahead.id)
+    [message] = smtp.messages
+    assert verified_signatures(message.data, domain) == ["example.com"]
+    assert int(before.timestamp()) <= int(tag(message.data, "t")) <= utc_now().timestamp()
 
 
 async def test_email_waits_until_the_sending_domains_are_known(rig: Rig) -> None:
