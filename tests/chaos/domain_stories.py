@@ -107,11 +107,30 @@ def sent_in_rounds(book: Book) -> None:
     found = book.posted("m1", A, B)
     for address in (A, B):
         book.claim(found, "two")
-        fields = {"sender": path_of(found, address), **SIGNED}
-        book.receive(found, "m1", address, relay="two", **fields)
-        result = QueueResult("two", "w1", book.now, {address: DELIVER}, in_rounds=True)
-        transition = finish(book.records[found], [result], now=book.now, schedule=three_tries)
-        book.change(transition, gone=[book.owner_key(found, "two")])
+        round_of(book, found, address)
+
+
+def stalled_result_counts_after_a_late_bounce(book: Book) -> None:
+    """The lease ran out in the second round. A recipient of the first one has bounced meanwhile."""
+    held_domain(book)
+    found = book.posted("m1", A, B)
+    book.claim(found, "two")
+    round_of(book, found, A)
+    book.claim(found, "two")
+    comes_back(book, found, reply="")
+    bounces_late(book, found)
+    book.later(3)
+    book.lose(found, "two")
+    round_of(book, found, B)
+
+
+def round_of(book: Book, found: str, address: str) -> None:
+    """One recipient gets the message, and that is written."""
+    fields = {"sender": path_of(found, address), **SIGNED}
+    book.receive(found, "m1", address, relay="two", **fields)
+    result = QueueResult("two", "w1", book.now, {address: DELIVER}, in_rounds=True)
+    transition = finish(book.records[found], [result], now=book.now, schedule=three_tries)
+    book.change(transition, gone=[book.owner_key(found, "two")])
 
 
 def unsigned(book: Book) -> None:
@@ -232,6 +251,7 @@ CLEAN: list[Happens] = [
     complained,
     stalled_result_counts_after_a_complaint,
     sent_in_rounds,
+    stalled_result_counts_after_a_late_bounce,
     reported_once,
 ]
 BROKEN: list[tuple[str, Happens]] = [

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from babygun.email.model import Email, LogEntry
+from babygun.email.model import Email, LogEntry, Recipient
 from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.states import Ownership, Step
 from scripts.chaos.story import Story
@@ -87,15 +87,21 @@ def _stalled(step: Step, queue: str, entry: LogEntry, claims: _Claims) -> bool:
 
 
 def _are_untouched(then: Email, now: Email, queue: str) -> bool:
-    """Whether a queue's recipients are as they were, but for what comes from elsewhere.
-
-    That is a complaint, or an erasure.
-    """
+    """Whether nobody has sent a queue's mail since. What comes from elsewhere does not count."""
     return all(
-        replace(old, complained_at=None) == replace(new, complained_at=None)
+        _is_untouched(old, new)
         for old, new in zip(then.recipients, now.recipients, strict=True)
-        if new.queue == queue and new.erased_at == old.erased_at
+        if new.queue == queue
     )
+
+
+def _is_untouched(old: Recipient, new: Recipient) -> bool:
+    """Whether a recipient is as it was, but for an erasure, a late bounce or a complaint."""
+    if new.erased_at != old.erased_at:
+        return True
+    if new.late and old.status == "delivered":
+        return (new.tries, new.retried) == (old.tries, old.retried)
+    return replace(old, complained_at=None) == replace(new, complained_at=None)
 
 
 def _end_of_the_email(story: Story, step: Step, entry: LogEntry) -> Iterator[Violation]:
