@@ -29,16 +29,19 @@ os.environ |= {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
 
 be_steady()
 HERE = Path(__file__).parent
+# No test lets the shared etcd crash, so it need not wait for the disk. Alone, it needs no haste in
+# elections.
+SHARED = ("--unsafe-no-fsync", "--heartbeat-interval=100", "--election-timeout=600")
 # Files that take long start first: else one of them would run alone at the end.
 LONG = (
     # Of `make test`.
     "api/http/test_problems.py",
-    *("api/suppressions/", "store/upkeep/", "faults/", "worker/test_faults.py"),
+    *("api/suppressions/", "store/upkeep/", "worker/test_faults.py"),
     *("api/openapi/test_fuzz.py", "chaos/"),
     *("store/emails/", "worker/sites/test_holds.py"),
     # Of `make test-system`.
     *("dev/test_command.py", "dev/test_cluster.py", "e2e/test_growth.py", "browser/"),
-    *("attack/", "bench/", "e2e/", "hosts/"),
+    *("faults/", "attack/", "bench/", "e2e/", "hosts/"),
     *("cli/test_start.py", "cli/test_emails.py", "cli/"),
 )
 
@@ -56,7 +59,7 @@ def _rank(name: str) -> int:
 def etcd_server() -> Iterator[Etcd]:
     """The etcd that all tests share. To kill, pause or fill one, make an EtcdServer of your own."""
     try:
-        server = shared_etcd().start()
+        server = shared_etcd(SHARED).start()
     except NoEtcd as reason:
         missing(str(reason))
     yield server

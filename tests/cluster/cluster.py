@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import os
 import re
@@ -74,7 +75,7 @@ def engine_problem() -> str:
         ["docker", "compose", "version"],
     ):
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{' '.join(command[:2])}: {error}"
         if done.returncode:
@@ -99,7 +100,8 @@ class Cluster:
             "BABYGUN_BOUNCE_PORT": str(self.bounce_port),
             "BABYGUN_BOUNCE_HOSTNAME": "bounces.example",
             "MAILPIT_CHAOS": "true",
-            "BABYGUN_RETRY_INTERVALS": "3s, 3s",
+            # Many: a test sees with slow commands that an e-mail waits, and then lets it go.
+            "BABYGUN_RETRY_INTERVALS": ", ".join(["3s"] * 60),
             "BABYGUN_VERSION": "test",
             "COMPOSE_PROJECT_NAME": self.project,
         }
@@ -150,7 +152,21 @@ class Cluster:
     def up(self, *words: str) -> None:
         self.compose("up", "--detach", "--wait", *words)
 
-    def well(self) -> bool:
+    def until_well(self) -> None:
+        """Starts what does not run, and waits until all is healthy."""
+        until(
+            lambda: self._is_well() or self.up(),
+            "all of the cluster is healthy",
+            within=300,
+            every=1,
+            errors=(AssertionError,),
+        )
+
+    def until_served(self) -> None:
+        """Waits until the balancer has an API process that is ready."""
+        until(lambda: self.call("GET", "/readyz").status == 200, "the API is ready")
+
+    def _is_well(self) -> bool:
         """Whether all services that should run do, and are healthy."""
         rows = [json.loads(line) for line in self.compose("ps", "--format", "json").splitlines()]
         return (
@@ -177,7 +193,7 @@ class Cluster:
         until(
             lambda: self.docker("exec", container, *probe) or True,
             f"{service} is ready again",
-            within=90,
+            within=180,
             errors=(AssertionError,),
         )
         if service == "api":
@@ -224,7 +240,15 @@ class Cluster:
         )
 
     def leader(self, among: Sequence[str] = MEMBERS) -> str:
-        """The one of these members that is the leader now, or empty."""
+        """The one of these members that is the leader, once one of them is."""
+        return until(
+            lambda: self._leader(among),
+            f"the leader is one of {', '.join(among)}",
+            within=120,
+            errors=(AssertionError,),  # a member does not answer
+        )
+
+    def _leader(self, among: Sequence[str]) -> str:
         found = json.loads(self.etcdctl("endpoint", "status", "--write-out=json", members=among))
         leaders = [
             row["Endpoint"]
@@ -243,8 +267,13 @@ class Cluster:
         basic = base64.b64encode(
             f"{client['client_id']}:{client['client_secret']}".encode()
         ).decode()
-        answer = self.call("POST", "/tokens", {}, headers={"Authorization": f"Basic {basic}"})
-        assert answer.status == 200, answer
+        headers = {"Authorization": f"Basic {basic}"}
+        answer = until(
+            lambda: (
+                (found := self.call("POST", "/tokens", {}, headers=headers)).status == 200 and found
+            ),
+            "the API gives a token",
+        )
         self._token = answer.json["token"]
 
     def call(
@@ -254,7 +283,7 @@ class Cluster:
         body: Any = None,
         *,
         headers: dict[str, str] | None = None,
-        timeout: float = 15,
+        timeout: float = 30,
     ) -> Answer:
         """One call on a connection of its own. Raises OSError if there is no answer."""
         data = None if body is None else json.dumps(body).encode()
@@ -270,6 +299,16 @@ class Cluster:
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, _parsed(error.read()))
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"the answer broke off: {error!r}") from error
+
+    def read(self, path: str) -> Any:
+        """The answer to a GET. An OSError where the API has none, so that ``until`` asks again."""
+        answer = self.call("GET", path)
+        if answer.status == 503:
+            raise ConnectionError(f"{path}: {answer}")
+        assert answer.status == 200, f"{path}: {answer}"
+        return answer.json
 
     def send(self, **changes: Any) -> str:
         """The id of a new e-mail."""
@@ -283,13 +322,10 @@ class Cluster:
         assert answer.status == 202, answer
         return str(answer.json["id"])
 
-    def ended(self, email_id: str, *, within: float = 60) -> Any:
+    def ended(self, email_id: str, *, within: float = 120) -> Any:
         """The e-mail, once its status is final."""
         return until(
-            lambda: (
-                (found := self.call("GET", f"/emails/{email_id}").json)["status"] != "incomplete"
-                and found
-            ),
+            lambda: (found := self.read(f"/emails/{email_id}"))["status"] != "incomplete" and found,
             f"{email_id} ends",
             within=within,
         )
@@ -299,7 +335,7 @@ class Cluster:
         found: dict[str, str] = {}
         cursor = ""
         while len(found) < len(wanted):
-            page = self.call("GET", f"/emails?limit=100{cursor}").json
+            page = self.read(f"/emails?limit=100{cursor}")
             found |= {
                 email["id"]: email["status"] for email in page["emails"] if email["id"] in wanted
             }
@@ -316,7 +352,7 @@ class Cluster:
             urllib.request.Request(
                 f"http://127.0.0.1:{self.mailpit_port}{path}", data=data, method=method
             ),
-            timeout=20,
+            timeout=30,
         ) as answer:
             return _parsed(answer.read())
 
@@ -344,7 +380,7 @@ def until(
     condition: Callable[[], T],
     what: str,
     *,
-    within: float = 60,
+    within: float = 120,
     every: float = 0.2,
     errors: Sequence[type[Exception]] = (OSError,),
 ) -> T:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, engine_problem, until
+from tests.cluster.cluster import Cluster, engine_problem
 from tests.support.needs import missing
 
-_TIMEOUT = 300  # seconds for one test
+_TIMEOUT = 1200  # seconds for one test, against those that hang
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -28,7 +28,7 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
     cluster = Cluster(tmp_path_factory.mktemp("credentials"))
     try:
         cluster.compose("build", timeout=900)
-        cluster.up()
+        cluster.until_well()
         cluster.sign_in()
         yield cluster
     except BaseException:
@@ -45,12 +45,6 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
 @pytest.fixture
 def cluster(running_cluster: Cluster) -> Cluster:
     """The cluster, with all of it healthy."""
-    until(
-        lambda: running_cluster.well() or running_cluster.up(),
-        "all of the cluster is healthy",
-        within=150,
-        every=1,
-        errors=(AssertionError,),
-    )
+    running_cluster.until_well()
     running_cluster.sign_in()
     return running_cluster

@@ -16,7 +16,7 @@ from tests.cluster.cluster import Cluster, until
 
 _SENDERS = 3
 _PAUSE = 0.04  # s, between two e-mails of one sender
-_WITHIN = 60.0  # s, for one e-mail to be accepted
+_WITHIN = 180.0  # s, for one e-mail to be accepted
 
 
 class Outcome(NamedTuple):
@@ -67,8 +67,8 @@ class Flow:
     def accepted(self) -> int:
         return len(self._ids)
 
-    def reach(self, more: int, *, within: float = 60) -> None:
-        """Waits until ``count`` more have been accepted, so mail flows."""
+    def reach(self, more: int, *, within: float = 180) -> None:
+        """Waits until so many more have been accepted, so mail flows."""
         wanted = self.accepted + more
         until(
             lambda: self.accepted >= wanted or self._failures,
@@ -76,7 +76,7 @@ class Flow:
             within=within,
         )
 
-    def settled(self, *, within: float = 90) -> Outcome:
+    def settled(self, *, within: float = 180) -> Outcome:
         """Waits until all e-mails are complete and in the mailbox, each once."""
         assert not self._failures, self._failures
         wanted = set(self._ids.values())

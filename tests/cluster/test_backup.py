@@ -42,7 +42,7 @@ def restore(cluster: Cluster, *words: str) -> str:
 def restored(running_cluster: Cluster) -> Iterator[Restored]:
     """The cluster after a restore, and the e-mails of before."""
     cluster = running_cluster
-    cluster.up()
+    cluster.until_well()
     cluster.sign_in()
     mark = f"backup-{time.time_ns()}"
     done = cluster.send(subject=f"{mark} done")
@@ -59,7 +59,8 @@ def restored(running_cluster: Cluster) -> Iterator[Restored]:
 
     cluster.compose("stop", "api", "worker", *MEMBERS)
     said = restore(cluster, name)
-    cluster.up()
+    cluster.until_well()
+    cluster.until_served()
     yield Restored(cluster, done, unsent, later, lost, said)
     restore(cluster, "--forget")
 
@@ -114,7 +115,7 @@ def test_restore_while_a_member_runs_is_refused_and_changes_nothing(cluster: Clu
     ):
         restore(cluster, name)
     cluster.compose("start", *MEMBERS[:2])
-    cluster.up()
+    cluster.until_well()
     assert "before-restore" not in cluster.compose(
         "run", "--rm", "--no-TTY", "restore", "sh", "-c", "ls /data/*"
     )
@@ -148,12 +149,12 @@ def test_restore_of_a_damaged_file_is_refused_and_changes_nothing(cluster: Clust
 
 def test_what_the_backup_had_goes_on(restored: Restored) -> None:
     cluster = restored.cluster
-    assert cluster.call("GET", f"/emails/{restored.done}").json["status"] == "complete"
+    assert cluster.read(f"/emails/{restored.done}")["status"] == "complete"
     email = cluster.ended(restored.open)
     assert email["status"] == "complete"
     waiting = cluster.etcdctl("get", "--prefix", "--keys-only", f"{PREFIX}not-before/")
     assert restored.later in waiting
-    assert cluster.call("GET", f"/emails/{restored.later}").json["status"] == "incomplete"
+    assert cluster.read(f"/emails/{restored.later}")["status"] == "incomplete"
 
 
 def test_what_was_delivered_after_the_backup_is_sent_again_under_the_same_message_id(

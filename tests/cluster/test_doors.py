@@ -32,7 +32,7 @@ import ssl, sys, urllib.request
 context = ssl.create_default_context(cafile='/certificates/{folder}/etcd-ca.pem')
 {load}
 try:
-    print(urllib.request.urlopen('https://etcd1:2379/version', timeout=5, context=context).status)
+    print(urllib.request.urlopen('https://etcd1:2379/version', timeout=30, context=context).status)
 except Exception as error:
     print('refused', error)
 """
@@ -40,10 +40,10 @@ except Exception as error:
 
 def test_api_is_https_only_and_its_authority_must_be_known(cluster: Cluster) -> None:
     with pytest.raises(OSError):
-        urllib.request.urlopen(f"http://localhost:{cluster.port}/healthz", timeout=5)
+        urllib.request.urlopen(f"http://localhost:{cluster.port}/healthz", timeout=30)
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
         urllib.request.urlopen(
-            f"{cluster.url}/healthz", timeout=5, context=ssl.create_default_context()
+            f"{cluster.url}/healthz", timeout=30, context=ssl.create_default_context()
         )
     assert cluster.call("GET", "/healthz").status == 200
 
@@ -95,7 +95,7 @@ def test_tools_have_no_keys_but_their_own(cluster: Cluster) -> None:
 def test_bounces_are_taken_with_tls_and_mail_for_others_is_not(cluster: Cluster) -> None:
     untrusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     untrusted.check_hostname, untrusted.verify_mode = False, ssl.CERT_NONE
-    with smtplib.SMTP("localhost", cluster.bounce_port, timeout=10) as server:
+    with smtplib.SMTP("localhost", cluster.bounce_port, timeout=30) as server:
         server.starttls(context=untrusted)
         server.ehlo("mail.example.org")
         assert server.mail("")[0] == 250

@@ -17,7 +17,7 @@ def update(cluster: Cluster, *words: str) -> subprocess.CompletedProcess[str]:
         env=cluster._environment,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=900,
         check=False,
     )
 

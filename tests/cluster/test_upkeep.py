@@ -19,7 +19,7 @@ def test_renewed_certificates_are_served_without_a_restart(cluster: Cluster) -> 
             "run", "--rm", "--no-TTY", "certificates", "bootstrap", "certificates", "--renew"
         )
         assert "api/https.pem: renewed" in said and "etcd/server.pem: renewed" in said
-        until(lambda: served(cluster) != before, "the API serves the new one", within=30)
+        until(lambda: served(cluster) != before, "the API serves the new one")
         flow.reach(30)
     assert flow.settled().doubled == 0
 

@@ -24,7 +24,7 @@ TREE = "/var/lib/servers"  # where a server sees the unpacked packages
 LIBRARIES = f"{TREE}/usr/lib/{os.uname().machine}-linux-gnu:{TREE}/usr/lib/postfix:{TREE}/usr/lib"
 USERS = {"postfix": 901, "Debian-exim": 902, "opensmtpd": 903, "opensmtpq": 904, "postdrop": 905}
 RETURN_PATHS = "bounces.sender.example"  # bounce messages to this domain come back
-_START_WITHIN = 15.0  # seconds
+_START_WITHIN = 60.0  # seconds
 
 _ENTER = """\
 set -e
@@ -89,7 +89,7 @@ def started(folder: Path, name: str, command: list[str], ready: str | int) -> It
         yield log
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
 
 
 def _is_ready(log: Path, ready: str | int) -> bool:

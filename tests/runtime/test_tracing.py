@@ -122,7 +122,7 @@ async def test_service_has_our_name_or_that_of_the_variable(
 ) -> None:
     with tracing.request("GET /one", {}):
         pass
-    tracing.shutdown()
+    await asyncio.to_thread(tracing.shutdown)  # the receiver answers meanwhile
     monkeypatch.setenv("OTEL_SERVICE_NAME", "mail")
     tracing.configure("babygun-test")
     with tracing.request("GET /two", {}):

@@ -24,7 +24,7 @@ def reads_a_file_that_never_comes():
 
 async def main():
     hangs = []
-    async with watched(0.2, lambda: "".join(hangs)):
+    async with watched(4.0, lambda: "".join(hangs)):
         await asyncio.sleep(0.01)
         if sys.argv[1] == "loop":
             reads_a_file_that_never_comes()

@@ -10,6 +10,7 @@ import pytest
 from babygun.email.ids import email_id
 from babygun.email.return_path import local_part, of_recipient
 from babygun.runtime.clock import utc_now
+from babygun.runtime.tasks import cancel_all
 from babygun.store import secret_keys as module
 from babygun.store.return_path_keys import ReturnPathKeys
 from tests.support.rig import Rig
@@ -24,10 +25,10 @@ async def test_return_path_of_one_process_is_read_by_another(rig: Rig) -> None:
     reading = ReturnPathKeys(rig.store)
     assert reading.read(local_part(PATH, key.secret)) is None
     task = asyncio.create_task(reading.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not reading.known:  # noqa: ASYNC110 (the first read brings it)
             await asyncio.sleep(0.01)
-    task.cancel()
+    await cancel_all(task)
     assert reading.read(local_part(PATH, key.secret)) == PATH
     assert reading.read(local_part(PATH, b"forged" * 5)) is None
 

@@ -10,6 +10,7 @@ import pytest
 
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
+from babygun.runtime.tasks import cancel_all
 from babygun.store import Store
 from babygun.store import secret_keys as module
 from babygun.store.keys import range_end
@@ -107,12 +108,12 @@ async def test_key_that_an_operator_deletes_is_not_used_any_more(rig: Rig) -> No
     task = asyncio.create_task(keys.run())
     old = await keys.current()
     await rig.store.client.revoke(await lease_of(rig.store, old.kid))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while keys.secret_of(old.kid) is not None:  # noqa: ASYNC110 (the watch brings it)
             await asyncio.sleep(0.01)
     new = await keys.find(old.kid)
     assert new != old and await kids(rig.store) == [new.kid]
-    task.cancel()
+    await cancel_all(task)
 
 
 async def test_keys_made_by_others_are_followed(rig: Rig) -> None:
@@ -120,11 +121,11 @@ async def test_keys_made_by_others_are_followed(rig: Rig) -> None:
     assert not keys.known
     task = asyncio.create_task(keys.run())
     key = await UnsubscribeKeys(rig.store).current()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while keys.secret_of(key.kid) is None:  # noqa: ASYNC110 (the watch brings it)
             await asyncio.sleep(0.01)
     assert keys.known
-    task.cancel()
+    await cancel_all(task)
 
 
 async def test_key_written_by_hand_is_passed_over(rig: Rig) -> None:

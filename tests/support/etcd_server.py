@@ -149,6 +149,7 @@ class EtcdServer:
         environ = {
             name: value for name, value in os.environ.items() if not name.startswith("ETCD_")
         }
+        environ.setdefault("GOGC", "400")  # its memory is small here: it need not collect often
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self._binary, *arguments],
@@ -251,10 +252,14 @@ class EtcdCluster:
 
 
 class EtcdContainer:
-    """etcd in a container, by testcontainers: for tests that only need an etcd that answers."""
+    """etcd in a container, by testcontainers: for tests that only need an etcd that answers.
 
-    def __init__(self) -> None:
+    ``flags``: further ones of etcd's command line.
+    """
+
+    def __init__(self, *flags: str) -> None:
         self.endpoint = ""
+        self._flags = flags
         self._container: Any = None
 
     def start(self) -> Self:
@@ -288,7 +293,8 @@ class EtcdContainer:
         advertise = "--advertise-client-urls=http://127.0.0.1:2379"
         try:
             container = DockerContainer(CONTAINER_IMAGE).with_exposed_ports(2379)
-            self._container = container.with_command(f"etcd {listen} {advertise}")
+            command = " ".join(("etcd", listen, advertise, *self._flags))
+            self._container = container.with_command(command)
             self._container.start()
         except Exception as error:  # Docker's client has many errors for "there is no engine"
             self._container = None
@@ -304,7 +310,7 @@ def shared_etcd(flags: Sequence[str] = ()) -> Etcd:
     """The kind that BABYGUN_TEST_ETCD names, a process or ``container``. Raises NoEtcd."""
     kind = os.environ.get("BABYGUN_TEST_ETCD", "process")
     if kind == "container":
-        return EtcdContainer()
+        return EtcdContainer(*flags)
     if kind != "process":
         raise NoEtcd(f"BABYGUN_TEST_ETCD is {kind!r}; it can be 'process' or 'container'")
     return EtcdServer(*flags)

@@ -136,10 +136,10 @@ async def test_component_that_never_gets_ready_again_is_ended_and_tried_again(
 ) -> None:
     flag = tmp_path / "flag"
     script = f"import os, time\nwhile os.path.exists({str(flag)!r}): time.sleep(0.01)\n" + POLITE
-    await stage.supervisor.start(stage.component("api", script, start_within=2.0))
+    await stage.supervisor.start(stage.component("api", script, start_within=5.0))
     flag.touch()
     os.kill(stage.supervisor.pids()["api"][0], signal.SIGKILL)
-    await stage.until(lambda: "api was not ready within 2 s; ending it" in stage.said)
+    await stage.until(lambda: "api was not ready within 5 s; ending it" in stage.said)
     flag.unlink()
     await stage.until(lambda: "api runs again" in stage.said)
 

@@ -24,6 +24,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store, codec
 from babygun.store.access.permissions import missing_rights
 from babygun.store.access.rights import RIGHTS, Grant, Right, Role, grants
+from babygun.store.cluster import health
 from babygun.store.cluster.health import Health
 from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.listing import list_emails
@@ -132,6 +133,12 @@ async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[
         yield found
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a moment is no etcd that does not answer."""
+    monkeypatch.setattr(health, "ANSWER", 20.0)
+
+
 @asynccontextmanager
 async def api_of(settings: Settings, *scopes: Scope) -> AsyncIterator[RunningApi]:
     """An API that is the user babygun-api, with a token."""
@@ -144,7 +151,10 @@ async def api_of(settings: Settings, *scopes: Scope) -> AsyncIterator[RunningApi
         yield api
 
 
-async def test_api_does_all_of_its_work_with_its_rights(guarded: Settings) -> None:
+async def test_api_does_all_of_its_work_with_its_rights(
+    guarded: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "BEGINNING", 600.0)  # on a slow machine it would miss workers
     async with api_of(changed(guarded, cluster="ours"), "admin") as api:
         plain = await api.accepted()
         later = await api.accepted(send_at="2027-06-01T00:00:00Z")
@@ -315,7 +325,7 @@ async def test_compaction_that_only_root_may_ask_for_is_left_to_etcd_and_awaited
         await compaction.once()
         assert compaction.lead > 100
         later = await rig.store.client.put(rig.store.keys.cluster, b"")
-        await root.store.client.compact(later, timeout=5)
+        await root.store.client.compact(later, timeout=20)
         await compaction.once()
         assert compaction.compacted == seen and compaction.lead > 100, "so long it may take again"
 

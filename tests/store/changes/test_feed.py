@@ -43,7 +43,7 @@ async def next_states(feed: ChangeFeed, until: int) -> list[EmailState]:
             await feed.changed.wait()
             changes, position = feed.take(feed.newest)
             found |= {state.email_id: state for state in await feed.states(changes)}
-            if position.records >= until:
+            if found and position.records >= until:  # it wakes without a change, too
                 return list(found.values())
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from babygun.etcd import Watch
 from babygun.store import codec
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.keys import range_end
@@ -110,8 +111,18 @@ async def test_process_that_leaves_reports_its_last_count_and_gives_the_lease_ba
     accepted.count = 7
     await check_in.leave()
     assert await rig.store.client.get(key) is None
-    last = await rig.store.client.get(key, revision=revision + 1)
-    assert last is not None and codec.decode_state(last.value, ApiProcess).accepted == 7
+    last = None
+    async with (
+        asyncio.timeout(20),
+        Watch(rig.store.client, key, range_end(key), revision=revision + 1) as batches,
+    ):
+        async for batch in batches:
+            for event in batch.events:
+                if event.type != "put":
+                    assert last is not None
+                    assert codec.decode_state(last, ApiProcess).accepted == 7
+                    return
+                last = event.kv.value
 
 
 async def test_process_that_leaves_does_not_wait_for_an_etcd_that_is_away(rig: Rig) -> None:

@@ -11,6 +11,7 @@ from aetcd import rpc
 
 from babygun.errors import OutOfSpace
 from babygun.runtime.settings import Settings
+from babygun.runtime.tasks import cancel_all
 from babygun.store import Store, codec
 from babygun.store.cluster.processes import list_workers
 from babygun.store.cluster.worker_clocks import wrong_clocks
@@ -38,7 +39,7 @@ async def checking_in(rig: Rig, name: str, *, checked_in: float) -> AsyncIterato
     try:
         yield
     finally:
-        task.cancel()
+        await cancel_all(task)
 
 
 async def found_in(store: Store) -> dict[str, str]:
@@ -87,7 +88,7 @@ async def test_check_ins_that_etcd_refuses_say_nothing_of_clocks(settings: Setti
                     memberID=status.member,
                     alarm=rpc.AlarmType.NOSPACE,
                 ),
-                timeout=5,
+                timeout=20,
             )
             with pytest.raises(OutOfSpace):
                 await check_in(rig, "worker", checked_in=0)

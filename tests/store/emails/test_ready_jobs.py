@@ -9,6 +9,7 @@ import pytest
 from babygun.email.ids import shard_of
 from babygun.email.model import Job
 from babygun.intake.ids import new_email_id
+from babygun.runtime.tasks import cancel_all
 from babygun.store import codec
 from babygun.store.emails.ready_jobs import (
     JobRange,
@@ -114,4 +115,4 @@ async def test_follow_jobs_brings_what_becomes_ready_in_these_shards(rig: Rig) -
         [last] = await add(rig, 4, "main")
         assert await asyncio.wait_for(arrived.get(), 20) == ReadyJob(last, JOB)
     finally:
-        following.cancel()
+        await cancel_all(following)

@@ -74,4 +74,4 @@ async def test_compaction_forgets_what_was_before_and_is_not_repeated(
         await etcd.get(etcd_prefix.encode(), revision=revision - 1)
     mine._low = -QUOTA
     assert mine.due(0) == 0
-    await etcd.compact(revision, timeout=5)
+    await etcd.compact(revision, timeout=20)

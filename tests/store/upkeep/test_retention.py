@@ -27,7 +27,6 @@ async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one
         )
         await failed_softly(short.store, ended, "main")
         async with short.worker():
-            await short.ended(ended)
             await short.logged(deferred, "deferred")
             for prefix in (
                 short.store.keys.content(ended),
@@ -88,7 +87,7 @@ async def test_lease_that_is_not_granted_fails_all_who_wait_by_one_request(rig: 
 
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        Counting([proxy.url], timeout=0.2) as client,
+        Counting([proxy.url], timeout=3.0) as client,
     ):
         await client.status()
         proxy.swallow_answers()

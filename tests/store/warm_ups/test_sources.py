@@ -37,8 +37,9 @@ async def test_operator_skips_a_warm_up_and_begins_it_again(rig: Rig) -> None:
         True,
         "operator ops",
     )
+    before = utc_now()
     again = await begin_again(rig.store, "2001:db8::7", by="operator ops")
-    assert (again.began, again.skipped) == (utc_now().date(), False)
+    assert before.date() <= again.began <= utc_now().date() and not again.skipped
     assert await list_sources(rig.store) == [again]
 
 
@@ -51,7 +52,7 @@ async def test_worker_follows_the_sources_and_leaves_out_what_it_cannot_read(rig
         await known.complete.wait()
         assert not known.by_name
         await begin(rig.store, "example.com", utc_now())
-        assert await asyncio.wait_for(changed.get(), 10) == "example.com"
+        assert await asyncio.wait_for(changed.get(), 20) == "example.com"
         source: Source = known.by_name["example.com"].source
         assert not source.skipped
     finally:
