@@ -123,7 +123,7 @@ class Entrance(asyncio.BufferedProtocol):
         sock.setblocking(False)
         task = asyncio.ensure_future(self._accept(sock, peer, admission))
         _accepting.add(task)
-        task.add_done_callback(_accepting.discard)
+        task.add_done_callback(partial(_accepted, sock, admission))
 
     async def _accept(self, sock: socket.socket, peer: str, admission: Admission) -> None:
         try:
@@ -139,6 +139,13 @@ class Entrance(asyncio.BufferedProtocol):
 
 
 _accepting: set[asyncio.Task[None]] = set()
+
+
+def _accepted(sock: socket.socket, admission: Admission, task: asyncio.Task[None]) -> None:
+    _accepting.discard(task)
+    if task.cancelled():  # the process stops, maybe before the task has begun
+        admission.leave()
+        sock.close()
 
 
 def following_bytes(start: bytes) -> int | None:

@@ -252,3 +252,34 @@ def test_sockets_are_handed_over_on_both_event_loops(
     caller = b"192.0.2.7" if network == str(HERE) else b"127.0.0.1"
     with asyncio.Runner(loop_factory=loop) as runner:
         assert runner.run(called()) == caller + b" hello"
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("turns", [0, 3])
+def test_socket_is_closed_if_the_process_stops_before_its_tls(
+    loop: Callable[[], asyncio.AbstractEventLoop], turns: int
+) -> None:
+    """``turns``: of the event loop, since the connection came."""
+    limits = ConnectionLimits(9, 9)
+
+    async def called() -> bytes:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server = await asyncio.get_running_loop().create_server(
+            partial(Entrance, limits, _Echo, tls, ()), "127.0.0.1", 0
+        )
+        async with server, asyncio.timeout(20):
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            while not entrance._accepting:  # noqa: ASYNC110 (each turn of the loop is looked at)
+                await asyncio.sleep(0)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            [task] = entrance._accepting
+            task.cancel()
+            said = await reader.read()
+            writer.close()
+            await writer.wait_closed()
+        return said
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        assert runner.run(called()) == b""
+    assert not limits.open
