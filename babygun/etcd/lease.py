@@ -12,6 +12,7 @@ import time
 
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd.client import EtcdClient
+from babygun.runtime.tasks import cancel_all
 
 _RETRY = 0.1  # s, until a renewal that failed is tried again
 
@@ -28,6 +29,7 @@ class Lease:
         self._client = client
         self._ttl = ttl
         self._closed = asyncio.Event()
+        self._begun = 0  # renewals
         self.margin = max(0.5, ttl * 0.2)
         self.lease_id = 0
         self.trusted_until = 0.0
@@ -45,32 +47,45 @@ class Lease:
         self._renewed(sent, ttl)
 
     def _renewed(self, sent: float, ttl: int) -> None:
-        self.trusted_until = sent + ttl - self.margin
+        if not self._closed.is_set():
+            self.trusted_until = max(self.trusted_until, sent + ttl - self.margin)
 
     @property
     def _expiry(self) -> float:
         return self.trusted_until + self.margin
 
     async def run(self) -> None:
-        """Keeps the lease alive until it is lost or closed."""
-        pause = self._ttl / 3
-        while not await self._closed_within(pause):
-            sent = time.monotonic()
-            if sent >= self._expiry:
-                self.lost.set()
-                return
+        """Keeps the lease alive until it is lost or closed.
+
+        A renewal is asked for every third of the lease, also while an earlier one waits for its
+        answer. So a busy machine, where answers take longer than that, does not lose the lease.
+        """
+        renewals: set[asyncio.Task[None]] = set()
+        try:
+            while not await self._closed_within(self._ttl / 3):
+                if self.lost.is_set() or time.monotonic() >= self._expiry:
+                    self.lost.set()
+                    return
+                self._begun += 1
+                renewal = asyncio.create_task(self._renew(self._begun), name="renewal")
+                renewals.add(renewal)
+                renewal.add_done_callback(renewals.discard)
+        finally:
+            await cancel_all(*renewals)
+
+    async def _renew(self, number: int) -> None:
+        """One renewal. A failed one is tried again until the next one begins."""
+        while number == self._begun and (sent := time.monotonic()) < self._expiry:
             try:
-                ttl = await self._client.keep_alive(
-                    self.lease_id, timeout=min(self._ttl / 3, self._expiry - sent)
-                )
+                ttl = await self._client.keep_alive(self.lease_id, timeout=self._expiry - sent)
             except LeaseNotFound:
                 self.lost.set()
-                return
             except EtcdError:
-                pause = _RETRY
+                await asyncio.sleep(_RETRY)
+                continue
             else:
                 self._renewed(sent, ttl)
-                pause = self._ttl / 3
+            return
 
     async def _closed_within(self, seconds: float) -> bool:
         """Waits for close(), at most this long and never past the lease's life."""

@@ -7,6 +7,7 @@ import time
 
 from babygun.etcd import EtcdClient, Lease
 from tests.support.etcd_server import EtcdServer
+from tests.support.proxy import proxy_to
 
 
 async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
@@ -76,5 +77,23 @@ async def test_lease_etcd_restarted_within_its_ttl_goes_on(server: EtcdServer) -
         assert lease.trusted
         found = await client.get(b"k")
         assert found is not None and found.lease == lease.lease_id
+        await lease.close()
+        await running
+
+
+async def test_lease_goes_on_although_each_answer_takes_more_than_a_third_of_it(
+    server: EtcdServer,
+) -> None:
+    async with proxy_to(server.endpoint) as proxy, EtcdClient([proxy.url]) as client:
+        lease = Lease(client, 9)
+        await lease.start()
+        before = lease.trusted_until
+        running = asyncio.create_task(lease.run())
+        proxy.late_by = 4.0
+        async with asyncio.timeout(60):
+            while lease.trusted_until == before and not lease.lost.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert lease.trusted
+        proxy.late_by = 0.0
         await lease.close()
         await running

@@ -16,6 +16,7 @@ class Proxy:
         self._up = True
         self._passes = asyncio.Event()
         self._passes.set()
+        self.late_by = 0.0  # s, for each answer
         self._left: int | None = None
         self._was_cut = asyncio.Event()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -108,6 +109,9 @@ class Proxy:
                     if self._counts_to_the_cut(len(data)):
                         self._break_all()
                         return
+                    if self.late_by:
+                        asyncio.get_running_loop().call_later(self.late_by, writer.write, data)
+                        continue
                 writer.write(data)
                 await writer.drain()
 

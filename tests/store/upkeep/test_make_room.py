@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -42,6 +42,12 @@ async def full_etcd(rig: Rig) -> AsyncIterator[Rig]:
             yield own
 
 
+async def sent_unless_full(rig: Rig) -> str | None:
+    with suppress(OutOfSpace):
+        return await rig.send("bob@example.org")
+    return None
+
+
 @needs_ability(COUNTED_QUOTA)
 async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> None:
     with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
@@ -57,10 +63,10 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
             await fill_by_others(own.store, 100_000)
             await own.emptied(own.store.keys.contents)
             await delete_others(own.store)
-            async with asyncio.timeout(20):
-                while await own.store.client.alarms():  # noqa: ASYNC110 (etcd's state)
+            async with asyncio.timeout(60):
+                # The first round may lift the alarm while etcd's file is still too large.
+                while (sent := await sent_unless_full(own)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            sent = await own.send("bob@example.org")
             assert [email.status for email in await own.ended(sent)] == ["complete"]
 
 
