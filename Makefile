@@ -53,7 +53,7 @@ cluster: ## start a whole cluster in containers and check it (needs Docker with 
 # Tests that start whole installations, commands, a browser or a compiler. They take as long as all
 # others.
 SYSTEM := tests/attack tests/bench tests/browser tests/cli tests/dev tests/e2e tests/faults \
-	tests/hosts tests/api/emails/test_examples.py
+	tests/hosts tests/api/emails/test_examples.py tests/worker/test_faults.py
 TEST := $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test: install ## the tests of each room, on a real etcd (ARGS='-k name' for some; ETCD=/path/to/etcd: on it)

@@ -36,12 +36,12 @@ SHARED = ("--unsafe-no-fsync", "--heartbeat-interval=100", "--election-timeout=6
 LONG = (
     # Of `make test`.
     "api/http/test_problems.py",
-    *("api/suppressions/", "store/upkeep/", "worker/test_faults.py"),
+    *("api/suppressions/", "store/upkeep/"),
     *("api/openapi/test_fuzz.py", "chaos/"),
     *("store/emails/", "worker/sites/test_holds.py"),
     # Of `make test-system`.
     *("dev/test_command.py", "dev/test_cluster.py", "e2e/test_growth.py", "browser/"),
-    *("faults/", "attack/", "bench/", "e2e/", "hosts/"),
+    *("faults/", "worker/test_faults.py", "attack/", "bench/", "e2e/", "hosts/"),
     *("cli/test_start.py", "cli/test_emails.py", "cli/"),
 )
 

@@ -16,8 +16,8 @@ export class Pages {
     Object.assign(this, { rows: null, cursor: null, trouble: null, turn: this.turn + 1 });
   }
 
-  // Reads the first page again, or `further` the next one. An answer or a failure that is of another
-  // list, or of a page that is there already, is not shown.
+  // Reads the first page again, or `further` the next one. What comes of another list, or of a page
+  // that is there already, is not shown.
   async read(further = false) {
     const { turn, cursor } = this;
     let page = null;

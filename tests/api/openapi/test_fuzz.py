@@ -37,8 +37,8 @@ if TYPE_CHECKING:  # it takes a second to load, in each process of a test run
 
 # A long run (tests/support/machines.py) makes up others each time, and ten times as many.
 TIMES = 10 if LONG else 1
-EXAMPLES = 8 * TIMES  # of each call, with good and with bad data
-BODIES = 15 * TIMES  # of each call that takes a body
+EXAMPLES = 6 * TIMES  # of each call, with good and with bad data
+BODIES = 10 * TIMES  # of each call that takes a body
 BATCHES = 6 * TIMES  # each e-mail of one takes as long to make up as a body of another call
 DOMAIN = "shop.example.com"
 WEBHOOK_URL = "https://shop.example.com/mail"
