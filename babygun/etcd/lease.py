@@ -95,7 +95,7 @@ class Lease:
             async with asyncio.timeout(max(0.0, min(seconds, self._expiry - time.monotonic()))):
                 await self._closed.wait()
         except TimeoutError:
-            return False
+            return self._closed.is_set()  # it may be closed as the time ends
         return True
 
     async def close(self) -> None:

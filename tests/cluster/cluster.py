@@ -157,7 +157,7 @@ class Cluster:
         until(
             lambda: self._is_well() or self.up(),
             "all of the cluster is healthy",
-            within=300,
+            within=600,
             every=1,
             errors=(AssertionError,),
         )

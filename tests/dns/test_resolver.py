@@ -108,7 +108,7 @@ async def test_failure_is_remembered_for_some_seconds_only(clock: Clock) -> None
 async def test_lookup_after_a_silent_server_begins_with_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 1.0)
+    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 3.0)
     unheard, zone = Zone(), Zone()
 
     def never(query: dns.message.QueryMessage, _: bool) -> None:

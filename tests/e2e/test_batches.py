@@ -55,12 +55,12 @@ async def test_batch_whose_api_is_killed_is_completed_by_another_and_delivered_o
         rig.worker_process(log_level="warning"),
     ):
         # What was stored is on its way, whether or not anybody repeats the call.
-        await smtp.wait_for(len(half), within=30)
+        await smtp.wait_for(len(half), within=60)
         api.session.headers["Authorization"] = token
         ids = await post(api, batch, "k")
         assert half <= set(ids) and len(set(ids)) == total
-        await smtp.wait_for(total, within=30)
-        assert {email.status for email in await rig.ended(*ids, within=30)} == {"complete"}
+        await smtp.wait_for(total, within=60)
+        assert {email.status for email in await rig.ended(*ids, within=60)} == {"complete"}
         assert await post(api, batch, "k") == ids
     assert Counter(m.recipients for m in smtp.messages) == {
         (f"r{n}@example.org",): 1 for n in range(total)

@@ -79,7 +79,7 @@ async def test_events_of_emails_while_processes_are_killed_all_arrive(
         gone = sorted(each for each in receiver.bounced_at if each.startswith("hard-"))[:100]
         for number, address in enumerate(gone, EMAILS):
             await made.post(number, address)
-        await made.quiet(within=30)
+        await made.quiet(within=60)
         assert gone and smtp.attempts == attempts, "a suppressed address got mail"
         assert not await made.orphans(), "a worker that is dead owns something"
         say(f"{dict(types)}; {known} recipients had bounced before and were left out")

@@ -96,7 +96,11 @@ async def test_one_answer_that_is_late_refuses_nothing(
         assert "etcd away" not in caplog.text
 
 
-async def test_member_that_is_away_refuses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+async def test_member_that_is_away_refuses_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A standstill of half a second is no etcd that does not answer.
+    monkeypatch.setattr("babygun.etcd.breaker._LEAST", 5.0)
     with EtcdCluster() as cluster:
         # Long enough for another leader, also where the members have little time to run.
         async with EtcdClient(cluster.endpoints, timeout=6.0, breaker=True) as client:

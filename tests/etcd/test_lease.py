@@ -85,7 +85,7 @@ async def test_lease_goes_on_although_each_answer_takes_more_than_a_third_of_it(
     server: EtcdServer,
 ) -> None:
     async with proxy_to(server.endpoint) as proxy, EtcdClient([proxy.url]) as client:
-        lease = Lease(client, 9)
+        lease = Lease(client, 11)
         await lease.start()
         before = lease.trusted_until
         running = asyncio.create_task(lease.run())

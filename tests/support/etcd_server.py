@@ -363,8 +363,10 @@ def _our_ports() -> Iterator[int]:
     """Those of this pytest process, from any one on. Each comes again after all others."""
     # Below those that the system gives out, and those of `babygun dev`.
     end = min(20_000, max(11_000, _first_of_the_systems_ports()))
-    size = (end - 10_000) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    size = (end - 10_000) // count
+    # A process in place of one that crashed has a number beyond the count.
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % count
     ours, first = range(10_000 + number * size, end)[:size], random.randrange(size)
     return cycle([*ours[first:], *ours[:first]])
 

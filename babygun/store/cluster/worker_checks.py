@@ -54,20 +54,21 @@ def other_routing(prefix: str, routes: Routes, workers: Sequence[Worker]) -> dic
 
 
 def other_settings(workers: Sequence[Worker]) -> dict[str, str]:
-    """By worker, which of the shared settings it has other than most workers."""
-    if not workers:
-        return {}
-    usual = Counter(tuple(sorted(each.settings.items())) for each in workers).most_common(1)[0][0]
-    most = next(each for each in workers if each.settings == dict(usual))
+    """By worker, which of the shared settings it has other than most workers of its version."""
     found: dict[str, str] = {}
-    for worker in workers:
-        differing = {name for name, _ in worker.settings.items() ^ most.settings.items()}
-        if differing:
-            found[worker.id] = (
-                f"worker {worker.id} on host {worker.hostname} has another"
-                f" {', '.join(sorted(differing))} than worker {most.id} on host {most.hostname}:"
-                " give all workers the same settings"
-            )
+    for version in sorted({each.version for each in workers}):
+        alike = [each for each in workers if each.version == version]
+        settings = Counter(tuple(sorted(each.settings.items())) for each in alike)
+        usual = dict(settings.most_common(1)[0][0])
+        most = next(each for each in alike if each.settings == usual)
+        for worker in alike:
+            differing = {name for name, _ in worker.settings.items() ^ usual.items()}
+            if differing:
+                found[worker.id] = (
+                    f"worker {worker.id} on host {worker.hostname} has another"
+                    f" {', '.join(sorted(differing))} than worker {most.id} on host"
+                    f" {most.hostname}: give all workers the same settings"
+                )
     return found
 
 

@@ -83,9 +83,13 @@ async def one_answer(api: RunningApi, *parts: bytes) -> tuple[int, Any]:
             return int(head.split()[1]), json.loads(await reader.readexactly(length) or b"null")
 
 
-async def until_read(api: RunningApi) -> None:
-    """Returns once what was sent on other connections is being read: a later one was answered."""
-    await one_answer(api, GET + b"\r\n")
+async def until_read(api: RunningApi, token: str = "") -> None:
+    """Returns once what was sent on other connections is being read: a later one was answered.
+
+    ``token``: of those calls. Its client may not be known here yet, and is read from etcd then.
+    """
+    head = "GET /tokens HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n"
+    await one_answer(api, head.format(token or api.token).encode())
 
 
 async def raw(api: RunningApi, data: bytes) -> tuple[int, dict[str, str], bytes]:

@@ -229,7 +229,7 @@ async def test_small_body_of_the_client_with_the_most_of_them_gives_way(
     async with connected(api) as (first, to_first), AsyncExitStack() as flood:
         to_first.write(begun(other, 1000))
         await to_first.drain()
-        await until_read(api)  # the oldest of all
+        await until_read(api, other)  # the oldest of all
         for _ in range(10):
             _, writer = await flood.enter_async_context(connected(api))
             writer.write(begun(api.token, 65_000))

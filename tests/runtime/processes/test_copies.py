@@ -122,7 +122,7 @@ async def test_process_that_hangs_ends_by_its_watchdog_and_is_started_again(
         from babygun.runtime.watchdog import watched
 
         async def work(copy):
-            async with watched(1.5 if copy.number == 2 else 0):
+            async with watched(4.0 if copy.number == 2 else 0):
                 copy.up()
                 while copy.number == 1 or not flag.exists():
                     await asyncio.sleep(0.02)

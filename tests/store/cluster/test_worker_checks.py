@@ -6,6 +6,8 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from msgspec.structs import replace
+
 from babygun.routing.routes import load_routes
 from babygun.runtime.clock import utc_now
 from babygun.runtime.metric_types import OTHER
@@ -70,6 +72,8 @@ def test_worker_with_other_settings_than_most_is_a_warning_that_names_them() -> 
     }
     assert list(worker_checks.other_settings(workers[:2])) == ["b"]
     assert worker_checks.other_settings(workers[1:2]) == worker_checks.other_settings([]) == {}
+    of_an_update = [workers[0], replace(workers[1], version="2")]
+    assert worker_checks.other_settings(of_an_update) == {}
 
 
 def test_jobs_of_a_queue_that_nobody_sends_are_a_warning() -> None:
