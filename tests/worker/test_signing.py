@@ -181,9 +181,12 @@ async def test_email_of_a_domain_whose_key_is_gone_is_deferred(
 async def test_scheduled_email_is_signed_as_of_its_time(rig: Rig, smtp: MisbehavingServer) -> None:
     """A signature that began with the acceptance could have ended by then."""
     domain = await signing_domain(rig.store, "example.com")
-    at = utc_now() - timedelta(minutes=1)
+    email, content = rig.email("ann@example.org")
+    at = email.created_at - timedelta(minutes=1)
+    scheduled = replace(email, created_at=at - timedelta(days=2), send_at=at)
     async with rig.worker():
-        await rig.ended(await rig.send("ann@example.org", send_at=at))
+        await accept(rig.store, "client", prepare(rig.store, scheduled, content))
+        await rig.ended(email.id)
     [message] = smtp.messages
     assert verified_signatures(message.data, domain)
     assert tag(message.data, "t") == str(int(at.timestamp()))
