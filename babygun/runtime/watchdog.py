@@ -37,6 +37,7 @@ async def watched(seconds: float, stands_still: Callable[[], str] = str) -> Asyn
     if not waits:
         yield
         return
+    _give_sign(seconds)  # at once: the event loop may hang before the task has its first turn
     living = asyncio.create_task(_live(seconds, min(waits) / _PARTS, stands_still), name="watchdog")
     try:
         yield
@@ -53,10 +54,14 @@ async def _live(seconds: float, pause: float, stands_still: Callable[[], str]) -
             for task in asyncio.all_tasks():
                 task.print_stack(file=sys.stderr)
             os._exit(1)
-        if seconds:
-            faulthandler.dump_traceback_later(seconds, exit=True, file=2)
-        notify("WATCHDOG=1")
+        _give_sign(seconds)
         await asyncio.sleep(pause)
+
+
+def _give_sign(seconds: float) -> None:
+    if seconds:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=2)
+    notify("WATCHDOG=1")
 
 
 def notify(state: str) -> None:

@@ -25,8 +25,9 @@ def reads_a_file_that_never_comes():
 async def main():
     hangs = []
     async with watched(4.0, lambda: "".join(hangs)):
-        await asyncio.sleep(0.01)
-        if sys.argv[1] == "loop":
+        if sys.argv[1] != "at once":
+            await asyncio.sleep(0.01)
+        if sys.argv[1] != "part":
             reads_a_file_that_never_comes()
         hangs.append("check-in")
         await asyncio.sleep(60)
@@ -38,7 +39,11 @@ asyncio.run(main())
 
 @pytest.mark.parametrize(
     ("what", "words"),
-    [("loop", "in reads_a_file_that_never_comes"), ("part", "process hangs part=check-in")],
+    [
+        ("at once", "in reads_a_file_that_never_comes"),
+        ("loop", "in reads_a_file_that_never_comes"),
+        ("part", "process hangs part=check-in"),
+    ],
 )
 async def test_process_that_hangs_ends_and_says_where(what: str, words: str) -> None:
     async with running(sys.executable, "-c", PROGRAM, what) as process:

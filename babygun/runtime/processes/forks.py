@@ -85,9 +85,7 @@ class Forks:
         try:
             pid = os.fork()
             if pid == 0:
-                os.close(reading)
-                os.close(self._holding)
-                _live(fork, up=writing, lifeline=self._lifeline)
+                _live(fork, up=writing, lifeline=self._lifeline, others=(reading, self._holding))
         except OSError:
             os.close(reading)
             raise
@@ -135,10 +133,12 @@ class RunningFork:
         os.close(reading)
 
 
-def _live(fork: Fork, *, up: int, lifeline: int) -> NoReturn:
-    """The whole life of a copy. ``up``, ``lifeline``: file descriptors of its ends of pipes."""
+def _live(fork: Fork, *, up: int, lifeline: int, others: tuple[int, int]) -> NoReturn:
+    """The whole life of a copy. The descriptors are ends of pipes: its own, and the ``others``."""
     status = 1
     try:
+        for descriptor in others:
+            os.close(descriptor)
         os.setsid()
         signal.set_wakeup_fd(-1)
         for number in _HANDLED:
@@ -153,7 +153,7 @@ def _live(fork: Fork, *, up: int, lifeline: int) -> NoReturn:
             os.write(up, b"u")
             os.close(up)
 
-        status = fork.run(Copy(int(fork.name), say_up))
+        status = int(fork.run(Copy(int(fork.name), say_up)))
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:

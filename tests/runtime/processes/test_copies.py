@@ -141,6 +141,26 @@ async def test_process_that_hangs_ends_by_its_watchdog_and_is_started_again(
     assert await run.ended() == 0
 
 
+async def test_process_that_returns_no_status_has_failed(start: Start, flag: Path) -> None:
+    run = await start("""
+        def run(copy):
+            if copy.number == 1:
+                return polite(copy)
+            copy.up()
+            while not flag.exists():
+                threading.Event().wait(0.02)
+            flag.unlink()
+    """)
+    await run.up()
+    flag.touch()  # noqa: ASYNC240 (it is quick)
+    assert "process=2" in await run.until('status="exit status 1"')
+    await run.until("process up again process=2")
+    run.process.terminate()
+    assert await run.ended() == 0
+    assert run.lines("Traceback")
+    run.said.clear()  # else the fixture takes it for a fault
+
+
 async def test_first_process_that_can_not_start_ends_the_supervisor_and_says_so_once(
     start: Start,
 ) -> None:
