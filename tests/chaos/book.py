@@ -33,6 +33,7 @@ from scripts.chaos.history import (
     Event,
     History,
     Mail,
+    Notified,
     Received,
     Recorder,
     Revision,
@@ -310,6 +311,11 @@ class Book:
                 **more,
             )
         )
+
+    def notified(self, found: str, sequence: int, type: str, *whom: str, status: int = 204) -> None:
+        """The webhook gets an event of an e-mail."""
+        event_id = f"{found}-{sequence:04x}-{type}"
+        self.add(Notified(self.at, event_id, type, found, sequence, whom, status))
 
     # --- the end ---
 

@@ -10,7 +10,7 @@ from babygun.email import lifecycle
 from babygun.email.erasure import MARK, erase
 from babygun.store import codec
 from babygun.store.records import Client
-from scripts.chaos.history import KEYS, Erased, Notified, Reached, SecretTried
+from scripts.chaos.history import KEYS, Erased, Reached, SecretTried
 from tests.chaos.book import BOUNCE, DEFER, DELIVER, Book
 
 ERASED, B, C = "a-erased@one.example", "b@one.example", "c@two.example"
@@ -47,8 +47,7 @@ def others_get_theirs(book: Book) -> None:
         (3, "delivered", (B,)),
         (4, "delivered", (C,)),
     ):
-        event_id = f"{found}-{sequence:04x}-{type}"
-        book.add(Notified(book.at, event_id, type, found, sequence, whom, 204))
+        book.notified(found, sequence, type, *whom)
 
 
 def erased_when_final_then_retried(book: Book) -> None:

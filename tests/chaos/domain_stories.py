@@ -84,6 +84,59 @@ def complained(book: Book) -> None:
     comes_back(book, found, "complaint")
 
 
+def returned_after_deletion(book: Book) -> None:
+    """The store was full: the record went before its time. The server gave up once."""
+    found = received_and_deleted(book)
+    comes_back(book, found, reply="")
+    book.notified(found, 0, "bounced", A, status=503)
+    book.notified(found, 0, "bounced", A)
+    comes_back(book, found)
+    comes_back(book, found, "complaint")
+    book.notified(found, 0, "complained")  # the message names an address that is not ours
+
+
+def received_and_deleted(book: Book) -> str:
+    book.write([(KEYS.client_webhooks("shop"), b"", 0)])
+    found = received(book, A)
+    book.notified(found, 0, "accepted", A)
+    book.notified(found, 1, "delivered", A)
+    book.delete(found)
+    book.later(2)
+    return found
+
+
+def event_after_deletion_of_nothing(book: Book) -> None:
+    found = received_and_deleted(book)
+    book.notified(found, 0, "complained", A)
+
+
+def event_after_deletion_of_a_forged_message(book: Book) -> None:
+    found = received_and_deleted(book)
+    comes_back(book, found, forged=True, reply="550 nobody")
+    book.notified(found, 0, "bounced", A)
+
+
+def event_after_deletion_names_another(book: Book) -> None:
+    found = received_and_deleted(book)
+    comes_back(book, found)
+    book.notified(found, 0, "bounced", A)
+    book.notified(found, 0, "bounced", B)
+
+
+def event_without_an_entry_while_the_record_is_there(book: Book) -> None:
+    book.write([(KEYS.client_webhooks("shop"), b"", 0)])
+    signed_and_returned(book)
+    found = next(iter(book.records))
+    for sequence, type in ((0, "accepted"), (1, "delivered"), (2, "bounced"), (0, "bounced")):
+        book.notified(found, sequence, type, A)
+
+
+def returned_after_deletion_without_an_event(book: Book) -> None:
+    found = received_and_deleted(book)
+    comes_back(book, found)
+    book.notified(found, 0, "bounced", A, status=503)
+
+
 def stalled_result_counts_after_a_complaint(book: Book) -> None:
     """The lease ran out after the message was sent, and the recipient has complained meanwhile."""
     held_domain(book)
@@ -250,6 +303,7 @@ CLEAN: list[Happens] = [
     signed_and_returned,
     complained,
     stalled_result_counts_after_a_complaint,
+    returned_after_deletion,
     sent_in_rounds,
     stalled_result_counts_after_a_late_bounce,
     reported_once,
@@ -268,6 +322,11 @@ BROKEN: list[tuple[str, Happens]] = [
     ("only-its-own-comes-back", bounces_by_nothing),
     ("only-its-own-comes-back", bounces_by_a_forged_message),
     ("only-its-own-comes-back", other_recipient_bounces),
+    ("events-after-deletion", event_after_deletion_of_nothing),
+    ("events-after-deletion", event_after_deletion_of_a_forged_message),
+    ("events-after-deletion", event_after_deletion_names_another),
+    ("events-after-deletion", event_without_an_entry_while_the_record_is_there),
+    ("events-after-deletion", returned_after_deletion_without_an_event),
     ("never-plain-under-enforce", plain_text),
     ("warm-up-ceilings-hold", above_the_ceiling),
     ("tls-report-is-made-once", two_reports_of_a_day),

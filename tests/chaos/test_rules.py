@@ -27,7 +27,6 @@ from scripts.chaos.history import (
     Injected,
     Leftovers,
     Linked,
-    Notified,
     ProcessEnded,
     ProcessPaused,
     ProcessWoken,
@@ -205,25 +204,18 @@ WEBHOOK = KEYS.client_webhooks("shop"), b"", 0
 DEAD = RecipientResult("fail", "bad_mailbox", 550, "5.1.1")
 
 
-def notified(
-    book: Book, found: str, sequence: int, type: str, *whom: str, status: int = 204
-) -> None:
-    event_id = f"{found}-{sequence:04x}-{type}"
-    book.add(Notified(book.at, event_id, type, found, sequence, whom, status))
-
-
 def webhook_gets_every_event(book: Book) -> None:
     book.write([WEBHOOK])
     found = book.posted("m1", A, C)
     book.claim(found)
     book.receive(found, "m1", A)
     book.finish(found, DELIVER)
-    notified(book, found, 1, "delivered", A)
+    book.notified(found, 1, "delivered", A)
     book.cancel(found)
-    notified(book, found, 0, "accepted", A, C, status=503)
-    notified(book, found, 0, "accepted", A, C)
-    notified(book, found, 0, "accepted", A, C)  # twice is allowed
-    notified(book, found, 2, "cancelled", C)
+    book.notified(found, 0, "accepted", A, C, status=503)
+    book.notified(found, 0, "accepted", A, C)
+    book.notified(found, 0, "accepted", A, C)  # twice is allowed
+    book.notified(found, 2, "cancelled", C)
 
 
 def bounced_and_suppressed(book: Book) -> None:
@@ -600,19 +592,19 @@ def greylisted_mail_comes_from_elsewhere(book: Book) -> None:
 def webhook_misses_an_event(book: Book) -> None:
     book.write([WEBHOOK])
     found = delivered(book)
-    notified(book, found, 0, "accepted", A)
-    notified(book, found, 1, "delivered", A, status=0)
+    book.notified(found, 0, "accepted", A)
+    book.notified(found, 1, "delivered", A, status=0)
 
 
 def webhook_gets_an_event_that_never_was(book: Book) -> None:
     webhook_gets_every_event(book)
-    notified(book, next(iter(book.records)), 1, "bounced", A)
+    book.notified(next(iter(book.records)), 1, "bounced", A)
 
 
 def webhook_gets_others_than_it_concerns(book: Book) -> None:
     book.write([WEBHOOK])
     found = book.posted("m1", A, C)
-    notified(book, found, 0, "accepted", A)
+    book.notified(found, 0, "accepted", A)
 
 
 def event_left_behind(book: Book) -> None:
