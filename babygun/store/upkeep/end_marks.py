@@ -108,8 +108,9 @@ async def _of_changed(client: EtcdClient, keys: Keys, mark: EndMark) -> list[Txn
     except ValueError as error:
         log.error("record unreadable", email_id=mark.email_id, error=str(error))
         return []
-    if final:
-        return [_deletion(keys, mark, modified_at(email_key, found.mod_revision))]
+    if final:  # a late bounce or a complaint has put another mark into this one's place
+        same = modified_at(email_key, found.mod_revision), created_at(mark.key, mark.revision)
+        return [_deletion(keys, mark, *same)]
     # A retry deletes the mark, so this one was put there by hand.
     return [Txn([], [delete(mark.key)])]
 

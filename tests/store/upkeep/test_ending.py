@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 
 from babygun.email import ids
+from babygun.email.bounces import Complaint
 from babygun.email.model import Email
+from babygun.email.return_path import of_recipient
 from babygun.email.tries import RecipientResult
 from babygun.runtime.clock import format_time, parse_time, utc_now
 from babygun.store.access.tokens import revoke_token
 from babygun.store.emails.finish import finish
+from babygun.store.emails.late import complaint
 from babygun.store.emails.on_request import retry
 from babygun.store.keys import range_end
 from babygun.store.upkeep import end_marks, ending, trusted_clock
@@ -171,6 +174,19 @@ async def test_content_of_a_failed_email_goes_by_the_revision_of_its_end(life: L
     await end_marks.delete_contents(client, life.store.batcher, keys, "undelivered", marks)
     seen = await check_invariants(life.store)
     assert list(seen.chunks) == [again], "the record of the other has the revision of its mark"
+
+
+async def test_mark_that_another_has_replaced_deletes_nothing(life: Life) -> None:
+    failed = await life.rig.send("ann@example.org")
+    await life.finished(failed, HARD)
+    client, keys = life.store.client, life.store.keys
+    prefix = keys.retention_kind("undelivered")
+    marks = end_marks.read(keys, (await client.range(prefix, range_end(prefix))).kvs)
+    path = of_recipient(failed, "ann@example.org", 0, "client")
+    assert await complaint(life.store, path, Complaint()) == "applied"
+    await end_marks.delete_contents(client, life.store.batcher, keys, "undelivered", marks)
+    seen = await check_invariants(life.store)
+    assert (seen.chunks[failed], seen.ends[failed]) == (1, "undelivered")
 
 
 async def test_unreadable_record_keeps_no_other_content_from_its_end(life: Life) -> None:
