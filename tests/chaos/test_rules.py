@@ -503,14 +503,26 @@ def sent_early(book: Book) -> None:
     book.receive(found, "m1", A)
 
 
-def taken_over_late(book: Book) -> None:
+def taken_over_late(book: Book, *, after: float = 5.0) -> None:
     found = book.posted("m1", A)
     book.claim(found)
     book.add(ProcessEnded(book.at, "worker", 1, 101, "SIGKILL"))
     book.later(4)
     book.lose(found)
-    book.later(5)
+    book.later(after)
     book.claim(found, worker="w2")
+
+
+def taken_over_late_behind_others(book: Book) -> None:
+    """Too late for the five others of its queue that wait. Thirty more have ended before."""
+    for number in range(30):
+        other = book.posted(f"n{number}", A)
+        book.claim(other)
+        book.receive(other, f"n{number}", A)
+        book.finish(other, DELIVER)
+    for number in range(5):
+        book.posted(f"w{number}", A)
+    taken_over_late(book, after=2.2)
 
 
 def job_left_behind(book: Book) -> None:
@@ -672,6 +684,7 @@ BROKEN = [
     ("sent-by-an-owner", sent_without_a_claim),
     ("not-before-its-time", sent_early),
     ("recovers-in-time", taken_over_late),
+    ("recovers-in-time", taken_over_late_behind_others),
     ("nothing-left-behind", job_left_behind),
     ("nothing-left-behind", leases_left_behind),
     ("nothing-left-behind", content_without_a_record),
@@ -754,6 +767,13 @@ def test_duplicate_after_a_kill_is_explained_by_it(book: Book) -> None:
     verdict = book.judged()
     assert verdict.figures.duplicates == {ENDED: 1}
     assert verdict.figures.recovery is not None and 4 < verdict.figures.recovery < 6
+
+
+def test_killed_workers_job_may_wait_for_its_turn_behind_others_of_its_queue(book: Book) -> None:
+    for number in range(90):
+        book.posted(f"n{number}", A)
+    taken_over_late(book, after=3.0)
+    assert "recovers-in-time" not in book.broken()
 
 
 def test_duplicate_after_a_pause_past_the_lease_is_explained_by_it(book: Book) -> None:
