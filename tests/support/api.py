@@ -20,6 +20,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.records import Client, Scope
+from tests.support.processes import PATIENCE
 from tests.support.scraping import Scraped
 
 EMAIL: dict[str, Any] = {
@@ -111,6 +112,17 @@ class RunningApi:
         assert answer.status == 202, answer.text
         return str(answer.json["id"])
 
+    async def taken(self, http_headers: dict[str, str] | None = None, **changes: Any) -> Answer:
+        """The answer with which an e-mail is taken; until then it is sent again and again.
+
+        For an API with little patience, while etcd is back and may be slow.
+        """
+        async with asyncio.timeout(PATIENCE):
+            while (answer := await self.send(http_headers=http_headers, **changes)).status != 202:
+                assert answer.status == 503, answer.text
+                await asyncio.sleep(0.02)
+        return answer
+
     async def metrics(self) -> Scraped:
         """What GET /metrics answers."""
         answer = await self.call("GET", "/metrics", token="")
@@ -127,15 +139,19 @@ class RunningApi:
 
     async def token_for(self, *scopes: Scope, rate: float | None = None) -> str:
         """A token of a new client."""
-        client, secret = await self.client(*scopes, rate=rate)
-        async with asyncio.timeout(60):
+        return await self.token_of(*await self.client(*scopes, rate=rate))
+
+    async def token_of(self, client: Client, secret: str) -> str:
+        """A token of this client."""
+        async with asyncio.timeout(PATIENCE):
             while True:
                 answer = await self.call(
                     "POST", "/tokens", token="", headers=basic(client.id, secret)
                 )
                 if answer.status == 200:
                     return str(answer.json["token"])
-                answer.problem(503, "not-ready")  # it has not read the keys yet
+                # It has not read the keys yet, or etcd takes longer than its patience.
+                assert answer.status == 503, answer.text
                 await asyncio.sleep(0.02)
 
 
@@ -164,7 +180,7 @@ async def running(settings: Settings, store: Store) -> AsyncIterator[RunningApi]
 
 
 async def until_ready(api: RunningApi) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
 

@@ -26,7 +26,7 @@ async def status_of(port: int, request: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             return int((await reader.readline()).split()[1])
     finally:
         writer.transport.abort()
