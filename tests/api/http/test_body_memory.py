@@ -13,8 +13,11 @@ from babygun.api.http import body_memory as memory
 from babygun.api.http.body_memory import SMALL, BodyMemory
 from babygun.api.http.context import Call
 from babygun.api.http.problems import Problem
+from babygun.store import Store
+from babygun.store.access.clients import create_client
 from tests.api.http.raw_requests import POST, connected, until_read
-from tests.support.api import StartApi
+from tests.support.api import SEND_AND_READ, StartApi
+from tests.support.processes import PATIENCE
 
 LARGE = b'{"x": "' + b"a" * 100_000 + b'"}'
 
@@ -67,7 +70,7 @@ async def test_large_bodies_that_find_no_room_are_sent_away_for_a_moment(
             503, "busy"
         )
         await api.accepted()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (
             await api.send(body="b" * 100_000)
         ).status != 202:  # the one that was cut off has given its room back
@@ -207,21 +210,22 @@ async def test_small_body_that_arrives_the_longest_gives_way_to_a_new_one(
             await writer.drain()
             await until_read(api)
         await api.accepted()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             answer = await first.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 503 ") and b"Connection: close" in answer
         to_second.write(b" " * 64_999)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             answer = await second.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 "), "the younger one was read to its end"
 
 
 async def test_small_body_of_the_client_with_the_most_of_them_gives_way(
-    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+    start_api: StartApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "_LEAST_FOR_SMALL", 200_000)
+    known = await create_client(store, name="other", scopes=SEND_AND_READ)
     api = await start_api(api_memory=1000)
-    other = await api.token_for()
+    other = await api.token_of(*known)
 
     def begun(token: str, size: int) -> bytes:
         return POST.replace(b"TOKEN", token.encode()) + b"Content-Length: %d\r\n\r\n{" % size
@@ -236,25 +240,26 @@ async def test_small_body_of_the_client_with_the_most_of_them_gives_way(
             await writer.drain()
         await until_read(api)
         to_first.write(b" " * 999)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             answer = await first.readuntil(b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 400 "), "it was read to its end"
 
 
 async def test_large_answer_that_nobody_reads_is_cut_off_and_gives_its_memory_to_others(
-    start_api: StartApi,
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing = await start_api()
     token = await writing.token_for()
     content = base64.b64encode(bytes(6_000_000)).decode()
     email_id = await writing.accepted(token, attachments=[{"content": content}])
-    api = await start_api(api_memory=1, request_timeout=3.0)
+    monkeypatch.setattr(memory, "PATIENCE", 60.0)
+    api = await start_api(api_memory=1, request_timeout=6.0)
     path = f"/emails/{email_id}/source"
     async with connected(api) as (reader, writer):
         writer.write(
             f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await reader.readuntil(b"\r\n\r\n")
             answer = await api.call("GET", path, token=token)
             assert answer.status == 200 and len(answer.text) > 8_000_000

@@ -21,6 +21,7 @@ from babygun.pki import served
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import running
+from tests.support.processes import PATIENCE
 from tests.support.tls_offers import is_strong, taken
 
 
@@ -101,7 +102,7 @@ async def test_renewed_certificate_serves_new_connections_and_a_broken_one_does_
         assert await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
         shutil.move(new_cert, cert)
         shutil.move(new_key, key)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (  # noqa: ASYNC110
                 await asyncio.to_thread(ssl.get_server_certificate, ("localhost", port)) == before
             ):

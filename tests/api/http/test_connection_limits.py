@@ -19,13 +19,14 @@ from babygun.store import Store
 from tests.api.http.raw_requests import GET, answers, connected, until_logged
 from tests.api.http.test_certificate import certificate
 from tests.support.api import RunningApi, StartApi, running
+from tests.support.processes import PATIENCE
 
 
 async def refused(api: RunningApi) -> dict[str, str]:
     """Connects until one more is too many; returns its problem."""
     async with connected(api) as (reader, writer):
         writer.write(GET + b"\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"HTTP/1.1 200"):
                 return await refused(api)
@@ -50,7 +51,7 @@ async def test_connection_over_the_limit_is_answered_with_503_and_closed(
 async def test_connection_that_ends_makes_room_for_another(start_api: StartApi) -> None:
     api = await start_api(api_connections=4)
     await refused(api)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             async with connected(api) as (reader, writer):
                 writer.write(GET + b"Connection: close\r\n\r\n")
@@ -73,7 +74,7 @@ async def test_refused_connection_is_answered_over_tls_too(
             "127.0.0.1", port, ssl=trusting, server_hostname="localhost"
         )
         second.write(GET + b"\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
         for writer in (first, second):
             writer.transport.abort()
@@ -90,7 +91,7 @@ async def test_flood_of_refused_connections_is_reset_without_an_answer(
         for _ in range(8):
             reader, _ = await held.enter_async_context(connected(api))
             held_answers.append(asyncio.create_task(reader.read()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not [task for task in held_answers if task.done() and no_answer(task)]:  # noqa: ASYNC110 (a socket's state)
                 await asyncio.sleep(0.01)
         for task in held_answers:

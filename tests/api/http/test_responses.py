@@ -10,6 +10,7 @@ import pytest
 
 from babygun.runtime.clock import utc_now
 from tests.support.api import EMAIL, RunningApi
+from tests.support.processes import PATIENCE
 
 BODY = json.dumps(EMAIL).encode()
 
@@ -30,7 +31,7 @@ async def answers(
         )
         writer.write(head.encode() + BODY)
     found = []
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         for _ in requests:
             status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[:-2]
             headers = dict(line.split(": ", 1) for line in lines)

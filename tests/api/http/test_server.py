@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from contextlib import suppress
 
 import pytest
 
@@ -24,6 +24,7 @@ from tests.api.http.raw_requests import (
 )
 from tests.support.api import EMAIL, RunningApi, StartApi
 from tests.support.bombs import inflated
+from tests.support.processes import PATIENCE
 
 
 async def test_bytes_that_are_no_http_get_a_problem_too(api: RunningApi) -> None:
@@ -115,7 +116,7 @@ async def test_ten_megabytes_before_the_body_end_the_connection_early(
         async with connected(api) as (reader, writer):
             writer.write(data)
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     await reader.read()
             except ConnectionError:
                 pass
@@ -135,13 +136,14 @@ async def test_headers_half_sent_and_left_are_no_line_in_the_log(
 
 
 async def test_headers_that_do_not_come_end_the_connection(
-    api_settings: Any, start_api: StartApi, monkeypatch: pytest.MonkeyPatch
+    start_api: StartApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("babygun.api.http.serving.KEEPALIVE", 0.3)
-    api = await start_api()
+    api = await start_api(ready=False)  # an idle connection of a client's would end as soon
     async with connected(api) as (reader, writer):
         writer.write(POST[:-5])
-        assert await answers(reader) == []
+        with suppress(ConnectionError):  # they may come when it has ended already
+            assert await answers(reader) == []
 
 
 async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
@@ -159,7 +161,7 @@ async def test_body_announced_as_too_large_is_refused_before_it_is_sent(
 async def test_body_is_not_asked_for_before_the_caller_is_known(api: RunningApi) -> None:
     async with connected(api) as (reader, writer):
         writer.write(STRANGER + b"Expect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 401 ") and b"Connection: close" in head
 
@@ -192,7 +194,7 @@ async def test_connection_whose_body_stays_unread_is_closed_after_its_answer(
     for head in UNREAD.values():
         async with connected(api) as (reader, writer):
             writer.write(head + b"Content-Length: 1000000\r\n\r\n{")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 answer = await reader.read()
             assert b"\r\nConnection: close\r\n" in answer
 
@@ -205,7 +207,7 @@ async def test_client_that_sends_a_large_body_without_a_token_gets_its_answer(
         for _ in range(30):
             writer.write(bytes(1_000_000))
             await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
 
 
@@ -231,7 +233,7 @@ async def test_client_that_leaves_short_answers_unread_is_cut_off(start_api: Sta
     api = await start_api(request_timeout=0.5)
     async with connected(api) as (_, writer):
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while True:  # the kernels hold some megabytes of answers
                     writer.write((GET.replace(b"/healthz", b"/openapi.json") + b"\r\n") * 10)
                     await writer.drain()
