@@ -18,6 +18,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.keys import range_end
 from tests.support.api import running, until_ready
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 
 
@@ -49,7 +50,7 @@ async def test_api_that_ends_while_its_known_clients_change_ends(api_settings: S
             changed()
         for _ in range(ticks):
             await asyncio.sleep(0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await runner.cleanup()
 
 
@@ -65,7 +66,7 @@ async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: St
         await api.send()
         proxy.swallow_answers()
         in_flight = asyncio.create_task(api.send())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (
                 await store.client.range(
                     store.keys.emails, range_end(store.keys.emails), keys_only=True
@@ -74,7 +75,7 @@ async def test_stop_finishes_what_is_in_flight(api_settings: Settings, store: St
                 pass
         api.stop.set()
         with pytest.raises(aiohttp.ClientConnectionError):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     await api.call("GET", "/healthz", headers={"Connection": "close"})
         proxy.mend()

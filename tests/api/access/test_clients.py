@@ -19,6 +19,7 @@ from babygun.store.access.clients import (
     rotate_secret,
 )
 from tests.support.api import RunningApi, basic
+from tests.support.processes import PATIENCE
 
 
 async def token_of(api: RunningApi, client_id: str, secret: str) -> str:
@@ -33,6 +34,7 @@ async def admin(api: RunningApi) -> RunningApi:
     return api
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_client_that_was_made_gets_a_token_for_its_scopes(admin: RunningApi) -> None:
     answer = await admin.call(
         "POST",
@@ -123,7 +125,7 @@ async def test_deleted_client_is_locked_out_and_its_emails_stay(admin: RunningAp
     ]
     email_id = await admin.accepted(token)
     assert (await admin.call("DELETE", f"/clients/{client.id}")).status == 204
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await admin.call("GET", "/emails", token=token)).status != 401:
             pass
     (await admin.call("POST", "/tokens", token="", headers=basic(client.id, secret))).problem(
@@ -149,7 +151,7 @@ async def test_client_made_again_under_an_old_id_has_none_of_its_tokens_and_emai
     assert first.status == 202
     assert (await admin.call("DELETE", "/clients/shop")).status == 204
     new = await make()
-    async with asyncio.timeout(20):  # until this process knows the new one
+    async with asyncio.timeout(PATIENCE):  # until this process knows the new one
         while (await admin.call("GET", "/tokens", token=new)).status != 200:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     for call in (("GET", "/tokens"), ("GET", "/emails")):
@@ -202,7 +204,7 @@ async def test_scope_that_is_taken_away_is_gone_from_tokens_and_one_that_is_give
         "PATCH", f"/clients/{client.id}", json={"scopes": ["emails:send", "workers:read"]}
     )
     assert changed.json["scopes"] == ["emails:send", "workers:read"]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await admin.call("GET", "/emails", token=token)).status != 403:
             pass
     assert (await admin.call("GET", "/workers", token=token)).status == 403
@@ -228,7 +230,7 @@ async def test_new_secret_works_and_the_one_before_until_its_end(admin: RunningA
     leaked = {"previous_for": 0, "end_tokens": True}
     third = (await admin.call("POST", f"{path}/secret", json=leaked)).json
     assert third["previous_until"] is None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await admin.call("GET", "/tokens", token=old)).status != 401:
             pass
     for gone in (secret, made["client_secret"]):
@@ -247,12 +249,13 @@ async def test_secret_is_not_taken_longer_than_the_most(admin: RunningApi) -> No
         answer.problem(422, "invalid-request", "previous_for")
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_email_beyond_the_daily_limit_gets_429_with_what_remains(admin: RunningApi) -> None:
     client, secret = await admin.client()
     token = await token_of(admin, client.id, secret)
     await admin.call("PATCH", f"/clients/{client.id}", json={"recipients_per_day": 2})
     two = {"to": ["ann@example.org", "bob@example.org"]}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (answer := await admin.send(token, **two)).status == 202:
             pass
     problem = answer.problem(429, "daily-limit")

@@ -20,6 +20,7 @@ from babygun.store import Store
 from babygun.store.access.clients import delete_client
 from babygun.store.cluster import health
 from tests.support.api import Answer, RunningApi, StartApi, running
+from tests.support.processes import PATIENCE
 
 PAGE = {"Sec-Fetch-Site": "same-origin"}
 
@@ -140,7 +141,7 @@ async def test_sign_out_ends_the_session_here_and_elsewhere(
     cookie = set_cookie(answer)
     assert (cookie.value, cookie["max-age"], cookie["path"]) == ("", "0", "/")
     (await browser.call("GET", "/session")).problem(401, "invalid-token")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await other.call("GET", "/emails")).status != 401:
             pass
 
@@ -150,7 +151,7 @@ async def test_session_of_a_deleted_client_ends(api: RunningApi, store: Store) -
     browser = Browser(api)
     await browser.sign_in(client.id, secret)
     assert await delete_client(store, client.id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await browser.call("GET", "/emails")).status != 401:
             pass
 

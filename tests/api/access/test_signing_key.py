@@ -14,6 +14,7 @@ from babygun.store.access import signing_keys
 from babygun.store.access.known_clients import KnownClients
 from babygun.store.audit.listing import Wanted, list_entries
 from babygun.store.keys import range_end
+from tests.support.processes import PATIENCE
 
 
 async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token(
@@ -32,7 +33,7 @@ async def test_key_is_replaced_after_its_period_and_deleted_after_its_last_token
         prefix = store.keys.signing_keys
         found = await store.client.range(prefix, range_end(prefix), keys_only=True)
         kept = {store.keys.last_part(kv.key) for kv in found.kvs}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while set(known.signing_keys) != kept:
                 changed.clear()
                 await changed.wait()
