@@ -14,6 +14,7 @@ from babygun.runtime.settings import Settings
 from babygun.store import Store
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -79,6 +80,6 @@ async def watchers(etcd: EtcdServer) -> int:
 
 async def fallen_to(etcd: EtcdServer, count: int) -> None:
     """Waits until etcd has so many watches."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while await watchers(etcd) != count:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.05)

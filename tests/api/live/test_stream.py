@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -22,6 +22,7 @@ from tests.api.live.listening import Stream, enters, listening
 from tests.support.api import RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer, etcd_version
 from tests.support.guarded_etcd import as_user, guarded_etcd
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, rig_for, wide_relays
 from tests.support.tries import OK, claimed, finished
 
@@ -33,7 +34,9 @@ async def test_email_is_streamed_from_its_acceptance_to_its_end_as_the_listing_s
 ) -> None:
     async with listening(api) as heard, sending.worker():
         email_id = await api.accepted()
-        last = await heard.email(email_id, lambda email: email["status"] == "complete")
+        last = await heard.email(
+            email_id, lambda email: email["status"] == "complete" and not email["sending"]
+        )
         await heard.silent()
         await check_listed(api, last)
         assert heard.retry == 1000
@@ -178,10 +181,11 @@ async def test_overview_comes_again_and_again_to_those_who_may_see_it(
     monkeypatch.setattr(overview, "INTERVAL", 0.4)
     token = await api.token_for("emails:read", "workers:read")
     for query in ("", "?only=overview"):
+        began = time.monotonic()
         async with listening(api, query, token=token) as heard:
-            found = [(await heard.heard()).data for _ in range(3)]
-            first, *_, last = (datetime.fromisoformat(overview["at"]) for overview in found)
-            assert last - first > timedelta(seconds=0.6)
+            found = [(await heard.heard()).data for _ in range(4)]
+            # The first one may have been begun before.
+            assert time.monotonic() - began > 0.7
             assert set(found[0]) == {
                 "at",
                 "rates",
@@ -234,22 +238,24 @@ async def test_too_many_listeners_are_refused_and_places_come_free_again(
             refused.problem(503, "too-many-listeners")
             assert refused.headers["Retry-After"] == "5"
         one.response.close()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while (await api.call("HEAD", "/events")).status != 200 or not await enters(api):  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.05)
 
 
 async def test_stream_ends_with_its_token(api: RunningApi, store: Store) -> None:
     client, secret = await api.client("emails:read")
-    issued = await api.call(
-        "POST",
-        "/tokens",
-        token="",
-        json={"client_id": client.id, "client_secret": secret, "expires_in": 6},
-    )
-    async with listening(api, token=issued.json["token"]) as heard:
-        await heard.ended()
-    (await api.call("GET", "/events", token=issued.json["token"])).problem(401, "invalid-token")
+    short = {"client_id": client.id, "client_secret": secret, "expires_in": 6}
+    heard_to_its_end, token = False, ""
+    while not heard_to_its_end:  # unless this machine stood still until then
+        token = (await api.call("POST", "/tokens", token="", json=short)).json["token"]
+        try:
+            async with listening(api, token=token) as heard:
+                await heard.ended()
+                heard_to_its_end = True
+        except AssertionError as refused:
+            assert "expired" in str(refused)
+    (await api.call("GET", "/events", token=token)).problem(401, "invalid-token")
     revoked, deleted = [
         (
             await api.call(

@@ -24,7 +24,7 @@ from babygun.store.keys import range_end
 from tests.api.live.listening import enters, listening
 from tests.support.api import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer, needs_ability
-from tests.support.processes import Api, api_process
+from tests.support.processes import PATIENCE, Api, api_process
 from tests.support.proxy import proxy_to
 from tests.support.scraping import Scraped
 
@@ -53,7 +53,7 @@ async def test_listener_is_refused_while_etcd_is_away(
         refused.problem(503, "etcd-unavailable")
         assert refused.headers["Retry-After"]
         proxy.mend()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not await enters(far):  # noqa: ASYNC110 (another process's state)
                 await asyncio.sleep(0.05)
 
@@ -99,7 +99,7 @@ async def test_listener_that_falls_behind_begins_again_and_holds_up_nobody(
 async def test_listener_that_does_not_read_is_dropped_and_another_gets_all(
     api: RunningApi, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "UNREAD", 3.0)
+    monkeypatch.setattr(stream, "UNREAD", 6.0)  # the other one reads sooner
     ids = [
         await api.accepted(
             to=[f"someone.with.a.long.address.{n}@example.org" for n in range(100)],
@@ -117,7 +117,7 @@ async def test_listener_that_does_not_read_is_dropped_and_another_gets_all(
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     async with listening(api) as heard:
         assert await listeners(api) == 2
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             number = 0
             while await listeners(api) > 1:
                 number += 1
@@ -173,7 +173,7 @@ async def test_etcd_that_is_put_back_to_an_older_state_begins_again(
                     proxy.mend()
                     event = await heard.heard()
                     assert (event.event, event.data) == ("reset", {"reason": "unknown-id"})
-                    async with asyncio.timeout(20):
+                    async with asyncio.timeout(PATIENCE):
                         while (sent := await far.send(token=near.token)).status != 202:  # noqa: ASYNC110 (another process's state)
                             await asyncio.sleep(0.1)
                     await heard.email(sent.json["id"])
