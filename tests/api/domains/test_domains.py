@@ -11,6 +11,7 @@ from babygun.store.domains.change import share_domain
 from tests.api.domains.calls import NAME, Holder
 from tests.store.domains.steps import sealing
 from tests.support.api import StartApi
+from tests.support.processes import PATIENCE
 
 
 async def test_new_domain_is_answered_with_the_records_for_dns_and_no_private_key(
@@ -153,7 +154,7 @@ async def test_alarm_is_shown_with_its_remedy_to_those_who_hold_the_domain(
     assert (await shop.domain())["alarms"] == []
     reply = {"site": "mx:google", "code": 421, "enhanced_code": "4.7.27", "text": "SPF failed"}
     await raise_alarm(store, NAME, "spf", **reply)
-    async with asyncio.timeout(20):  # the API follows etcd
+    async with asyncio.timeout(PATIENCE):  # the API follows etcd
         while not (alarms := (await shop.call("GET", f"/domains/{NAME}")).json["alarms"]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     [alarm] = alarms

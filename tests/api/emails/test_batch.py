@@ -22,6 +22,7 @@ from tests.api.emails.test_send import suppress
 from tests.api.http.raw_requests import connected
 from tests.support.api import EMAIL, Answer, RunningApi, StartApi
 from tests.support.invariants import Snapshot, check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy
 from tests.support.tries import OK, finished
 
@@ -402,7 +403,7 @@ async def test_batch_that_etcd_takes_half_of_says_which_half_and_a_repeat_comple
     fault: str,
     key: str | None,
 ) -> None:
-    await send(far, emails(1), key="warm")
+    await far.taken({"Idempotency-Key": "warm"})
     monkeypatch.setattr("babygun.store.emails.batches.AT_ONCE", 1)
     from_part(monkeypatch, 2, getattr(proxy, fault))
     given = emails(430)
@@ -434,7 +435,7 @@ async def test_batch_that_etcd_takes_half_of_says_which_half_and_a_repeat_comple
 
 
 async def until_answered(api: RunningApi) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await api.call("GET", "/readyz", token="")).status != 200:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.02)
 
@@ -443,7 +444,7 @@ async def until_answered(api: RunningApi) -> None:
 async def test_batch_of_which_nothing_is_confirmed_is_a_503_and_can_be_repeated(
     far: RunningApi, proxy: Proxy, store: Store, fault: str
 ) -> None:
-    await send(far, emails(1), key="warm")
+    await far.taken({"Idempotency-Key": "warm"})
     getattr(proxy, fault)()
     answer = await send(far, emails(150), key="k")
     assert answer.status == 503

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import replace
+from math import ceil
 
 import pytest
 
@@ -20,6 +21,7 @@ from babygun.store.upkeep import reserve
 from babygun.worker import duties
 from tests.support.api import RunningApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 from tests.support.smtp_server import MisbehavingServer
 
@@ -43,21 +45,23 @@ async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
         require_domains=False,
         api_port=0,
         drain_timeout=1,
+        etcd_timeout=20.0,
     )
     async with Store(settings) as store:
         yield store
 
 
 async def fill(store: Store, share: float) -> None:
-    """Puts until so much of the quota is in use."""
-    number = 0
-    while (await store.client.status()).db_size_in_use < share * QUOTA:
+    """Puts until so much of the quota is in use, and not much more: etcd says it a moment later."""
+    for number in range(ceil(share * QUOTA / VALUE)):
         await store.client.put(FILL + b"%d" % number, bytes(VALUE))
-        number += 1
+    while (await store.client.status()).db_size_in_use < share * QUOTA:
+        await store.client.put(FILL, b"")
+        await asyncio.sleep(0.05)
 
 
 async def until(status: int, call: Callable[[], Awaitable[int]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while await call() != status:  # noqa: ASYNC110 (another process's state)
             await asyncio.sleep(0.05)
 
@@ -106,7 +110,7 @@ async def test_full_etcd_takes_no_email_and_lets_calls_delete_whose_audit_is_in_
     small_store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = small_store
-    async with running(replace(store.settings, etcd_timeout=20), store) as api:
+    async with running(store.settings, store) as api:
         await until_ready(api)
         api.token = await api.token_for("admin")
         ann = {"email": "ann@example.org"}

@@ -20,6 +20,7 @@ from babygun.store.access.clients import delete_client
 from babygun.store.emails import claims, on_request
 from babygun.store.keys import range_end
 from tests.support.api import Answer, RunningApi, StartApi, basic, running, until_ready
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, wide_relays
 from tests.support.scraping import scraped
 from tests.support.tries import GONE, LATER, OK, claimed, finished
@@ -40,8 +41,8 @@ def waiters(monkeypatch: pytest.MonkeyPatch) -> list[Waiters]:
     return found
 
 
-async def until(condition: Any, within: float = 20.0) -> None:
-    async with asyncio.timeout(within):
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 (the state of a server)
             await asyncio.sleep(0.005)
 
@@ -216,7 +217,7 @@ async def test_wait_of_a_client_that_is_deleted_meanwhile_shows_nothing(
 
 
 async def until_refused(api: RunningApi, token: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await api.call("GET", "/emails", token=token)).status != 401:
             pass
 
@@ -288,7 +289,7 @@ async def test_wait_outlives_etcd_that_is_away_for_a_while(
         async with Store(settings) as store, running(settings, store) as api:
             await until_ready(api)
             api.token = await api.token_for()
-            email_id = await api.accepted()
+            email_id = (await api.taken()).json["id"]
             async with waiting(waiters, api, email_id) as wait:
                 await asyncio.to_thread(server.kill)
                 await asyncio.to_thread(server.launch)
@@ -299,8 +300,10 @@ async def test_wait_outlives_etcd_that_is_away_for_a_while(
                     except Exception:
                         await asyncio.sleep(0.05)
                 assert (await wait).json["status"] == "cancelled"
-            async with waiting(waiters, api, await api.accepted(), "5s") as wait:
+            email_id = (await api.taken()).json["id"]
+            async with waiting(waiters, api, email_id) as wait:
                 await asyncio.to_thread(server.kill)
+                waiters[0].stop()  # the wait ends
                 (await wait).problem(503, "etcd-unavailable")
 
 

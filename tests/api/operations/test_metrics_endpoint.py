@@ -15,6 +15,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from tests.support.api import RunningApi, StartApi
 from tests.support.etcd_server import free_ports
+from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy
 
 
@@ -122,7 +123,7 @@ async def test_etcd_is_asked_once_for_all_who_scrape_within_some_seconds(
 async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
     start_api: StartApi, proxy: Proxy, how: str
 ) -> None:
-    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=3.0)
+    far = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=6.0)
     await far.accepted()
     assert (await far.metrics()).get("babygun_queue_jobs", queue="default", state="ready") == 1
     getattr(proxy, how)()
@@ -140,7 +141,7 @@ async def test_etcd_that_is_away_takes_its_numbers_along_and_nothing_else(
         assert not list(seen.labels(f"babygun_{name}")), name
     assert (seen.get("babygun_emails_accepted_total") or 0) >= 1
     proxy.mend()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (seen := await far.metrics()).get(
             "babygun_queue_jobs", queue="default", state="ready"
         ) != 1:
@@ -152,7 +153,7 @@ async def test_member_that_is_down_does_not_hide_the_others(
     start_api: StartApi, settings: Settings
 ) -> None:
     gone = "http://127.0.0.1:9"
-    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=2.0)
+    api = await start_api(etcd_endpoints=(*settings.etcd_endpoints, gone), etcd_timeout=6.0)
     seen = await api.metrics()
     assert seen.get("babygun_etcd_member_up", endpoint=gone) == 0
     assert seen.get("babygun_etcd_member_up", endpoint=settings.etcd_endpoints[0]) == 1

@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from babygun.api.operations import overview
+from babygun.api.operations import cluster_reading, overview
 from babygun.errors import OutOfSpace
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.clients import create_client
 from babygun.store.cluster import processes, rates
-from tests.support.api import EMAIL, RunningApi, StartApi, basic, running, until_ready
+from tests.support.api import EMAIL, RunningApi, StartApi, running, until_ready
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.proxy import Proxy
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -44,8 +45,10 @@ STEP = 1.0
 
 @pytest.fixture(autouse=True)
 def short_rates(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call reads etcd, and rates are those of a shorter time."""
+    """Each call reads etcd, however slow it is, and rates are those of a shorter time."""
     monkeypatch.setattr(overview, "FRESH", 0.0)
+    monkeypatch.setattr(overview, "PATIENCE", 20.0)
+    monkeypatch.setattr(cluster_reading, "PATIENCE", 20.0)
     monkeypatch.setattr(rates, "SPAN", 0.5)
     for module in (overview, rates, processes):
         monkeypatch.setattr(module, "STEP", STEP)
@@ -144,12 +147,25 @@ async def test_current_rates_follow_the_counters(api: RunningApi, sending: Rig) 
     token = await api.token_for("admin")
     async with sending.worker():
         await seen(api, lambda o: o["workers"] and o["apis"], token)
-        for _ in range(20):
-            await api.accepted()
-        found = await seen(
-            api, lambda o: o["rates"]["accepted"] > 0 and o["rates"]["delivered"] > 0, token
-        )
-        assert found["rates"]["accepted"] <= 20 / rates.SPAN and found["rates"]["failed"] == 0
+        sent = 0
+
+        async def keep_sending() -> None:
+            nonlocal sent
+            while True:
+                sent += 1
+                await api.accepted()
+                await asyncio.sleep(0.05)
+
+        # API and worker check in at different times: what was sent at once might be seen apart.
+        flow = asyncio.create_task(keep_sending())
+        try:
+            found = await seen(
+                api, lambda o: o["rates"]["accepted"] > 0 and o["rates"]["delivered"] > 0, token
+            )
+        finally:
+            flow.cancel()
+            await asyncio.gather(flow, return_exceptions=True)
+        assert found["rates"]["accepted"] <= sent / rates.SPAN and found["rates"]["failed"] == 0
         await seen(api, lambda o: o["rates"]["accepted"] == o["rates"]["delivered"] == 0, token)
 
 
@@ -158,7 +174,8 @@ async def test_worker_that_stops_has_reported_its_last_result(
 ) -> None:
     token = await api.token_for("admin")
     async with sending.worker(lease_ttl=60.0):  # the next check-in is 20 s away
-        await seen(api, lambda o: o["workers"], token)
+        # It checks in once more as soon as it has its slice.
+        await seen(api, lambda o: o["workers"] and o["workers"][0]["slice"] == [0, 256], token)
         await sending.ended(await api.accepted())
         assert (await api.call("GET", "/overview", token=token)).json["workers"][0][
             "delivered"
@@ -189,7 +206,7 @@ async def test_queues_show_what_waits_and_since_when(api: RunningApi) -> None:
     [queue] = (await seen(api, lambda o: o["queues"][0]["ready"] == 1, token))["queues"]
     assert (
         queue["waiting"] == 1
-        and 0 <= queue["oldest_ready_seconds"] < 15
+        and 0 <= queue["oldest_ready_seconds"] < 60
         and queue["overdue_seconds"] == 0
     )
 
@@ -199,16 +216,16 @@ async def test_overview_waits_for_no_etcd_that_is_away_and_says_so(
     start_api: StartApi, store: Store, proxy: Proxy, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overview, "_TOO_OLD", 1.0)
+    monkeypatch.setattr(overview, "PATIENCE", 0.8)
+    monkeypatch.setattr(cluster_reading, "PATIENCE", 2.0)
     # The API knows it from its start, and needs no etcd to let it in.
     client, secret = await create_client(store, name="early", scopes=("admin",))
     api = await start_api(etcd_endpoints=(proxy.url,), etcd_timeout=60.0)
-    token = (await api.call("POST", "/tokens", token="", headers=basic(client.id, secret))).json[
-        "token"
-    ]
+    token = await api.token_of(client, secret)
     await seen(api, lambda o: o["apis"] and o["queues"], token)
     getattr(proxy, how)()
     found: Any = {"problem": None}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while found["problem"] is None:
             found = (await api.call("GET", "/overview", token=token)).json
     assert found["problem"].startswith("etcd does not answer")

@@ -23,6 +23,7 @@ from babygun.store.sites.reports import write_report
 from tests.store.emails.steps import claimed, pending
 from tests.support.api import RunningApi, running
 from tests.support.dns_servers import failing, scripted, silent, truncating
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, quick
 
 
@@ -193,7 +194,7 @@ async def test_hold_of_one_sender_domain_is_no_held_site_of_the_overview(
     reply = RecipientResult("hold", "authentication", 421, "4.7.26", "unauthenticated")
     for sender in ("bad.example", ""):
         await holds.begin(rig.store, "mx:google", reply, worker_id="one", sender=sender)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not (  # noqa: ASYNC110 (another process's state)
             held := (await admin.call("GET", "/overview")).json["held"]
         ):

@@ -38,6 +38,7 @@ async def admin(api: RunningApi) -> RunningApi:
     return api
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_curve_of_each_source_is_shown_those_first_that_warm_up(
     admin: RunningApi, store: Store
 ) -> None:
@@ -73,6 +74,7 @@ async def test_curve_of_each_source_is_shown_those_first_that_warm_up(
     assert (warm["kind"], warm["warm"], warm["ceiling"]) == ("domain", True, None)
 
 
+@pytest.mark.usefixtures("one_day")
 async def test_operator_skips_a_warm_up_and_begins_it_again(
     admin: RunningApi, store: Store
 ) -> None:
