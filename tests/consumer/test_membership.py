@@ -13,6 +13,7 @@ from babygun.store.emails.claims import claim
 from babygun.store.keys import JobRef
 from babygun.store.records import Worker
 from babygun.worker.counters import RecipientCounts
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 
@@ -42,7 +43,7 @@ class Member:
         self.news.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not holds():
                 self.news.clear()
                 await self.news.wait()

@@ -42,6 +42,15 @@ REFUSALS = "babygun_client_refusals_total"
 LATER = 1e9  # monotonic: long after everything
 
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
+
+@pytest.fixture(autouse=True)
+def patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process waits at its end for etcd, however slow that is."""
+    monkeypatch.setattr(module, "_LAST", 60.0)
+
+
 @pytest.fixture
 async def other(store: Store) -> AsyncIterator[Store]:
     """What another API process has."""
@@ -153,6 +162,7 @@ async def test_batch_larger_than_the_rate_passes_though_the_call_was_admitted_be
     assert raised.value.retry_after > 20
 
 
+@pytest.mark.usefixtures("clock")
 async def test_refusal_is_repeated_without_asking_etcd(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ async def test_address_of_an_allowed_network_may_be_called() -> None:
 
 async def test_names_lead_to_public_addresses_only() -> None:
     async with serving({"example": ZONE}) as server:
-        resolver = Resolver([server])
+        resolver = Resolver([server], timeout=60.0)
         for name in ("inside", "metadata", "alias", "six"):
             endpoint = parse_endpoint(f"https://{name}.example/", allow_http=False)
             with pytest.raises(Unreachable, match="not public"):
