@@ -17,12 +17,13 @@ from babygun.routing.server import Server
 from babygun.routing.sites import Site
 from babygun.smtp import Envelope, SmtpPool, connection, handshake
 from babygun.smtp.classifier import Classifier
+from babygun.smtp.deadline import Deadline
 from babygun.smtp.replies import Reply
 from tests.support.certificates import Authority, Pem
 
 MESSAGE = b"From: a@example.org\r\nSubject: Hello\r\n\r\nHello.\r\n"
-# A test in which a limit is to pass sets that one to a second or more: a busy process may not run
-# for as long. The others pass in no test.
+# A test in which a limit is to pass sets that one alone, or asks ``limits``: a busy process may not
+# run for seconds. The others pass in no test.
 TIMES: dict[str, Any] = {
     "connect_timeout": 20.0,
     "timeout": 20.0,
@@ -68,6 +69,45 @@ def quick_quit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Most scripts don't answer QUIT."""
     for module in (connection, handshake):
         monkeypatch.setattr(module, "QUIT_TIMEOUT", 0.2)
+
+
+@pytest.fixture(autouse=True)
+def nothing_grows_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections stay idle, and lively, though the process stands still for seconds."""
+    monkeypatch.setattr("babygun.smtp.idle_connections.SURPLUS_IDLE", 3600.0)
+    monkeypatch.setattr(connection, "LIVELY", 3600.0)
+
+
+SOON = 0.5  # s
+
+
+class Limits:
+    """The time limits of a test's connections. All are long, until a server has gone silent.
+
+    A limit that is short from the start may pass before, where the process stands still.
+    """
+
+    def __init__(self, set_limit: Callable[[Deadline, float], None]) -> None:
+        self._set = set_limit
+        self._latest: Deadline | None = None
+        self._short: set[Deadline] = set()
+
+    def set(self, deadline: Deadline, seconds: float) -> None:
+        self._latest = deadline
+        self._set(deadline, SOON if deadline in self._short else seconds)
+
+    def pass_soon(self) -> None:
+        """The one that was set last passes soon, and so does each later one of its connection."""
+        assert self._latest is not None
+        self._short.add(self._latest)
+        self._set(self._latest, SOON)
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
+    limits = Limits(Deadline.set)
+    monkeypatch.setattr(Deadline, "set", lambda deadline, seconds: limits.set(deadline, seconds))
+    return limits
 
 
 def yes() -> bool:

@@ -29,16 +29,21 @@ class _End(Exception):
 
 
 class FieldServer:
-    """``async with FieldServer(row, offers, tls) as server: … server.port …``
+    """``async with FieldServer(row, offers, tls, silent) as server: … server.port …``
 
-    ``offers``: what EHLO offers. ``taken``: of each message the connection's number, whether it
-    was encrypted, and its recipients. ``commands``: the verbs that came, of each connection.
+    ``offers``: what EHLO offers. ``silent``: called where it says nothing more. ``taken``: of each
+    message the connection's number, whether it was encrypted, and its recipients. ``commands``: the
+    verbs that came, of each connection.
     """
 
     def __init__(
-        self, row: dict[str, Any], offers: list[str], tls: Callable[[str], ssl.SSLContext]
+        self,
+        row: dict[str, Any],
+        offers: list[str],
+        tls: Callable[[str], ssl.SSLContext],
+        silent: Callable[[], None],
     ) -> None:
-        self._row, self._offers, self._tls = row, offers, tls
+        self._row, self._offers, self._tls, self.silent = row, offers, tls, silent
         self._server = ScriptedServer(self._script)
         self.taken: list[tuple[int, bool, tuple[str, ...]]] = []
         self.commands: list[list[str]] = []
@@ -128,8 +133,7 @@ class _Session:
             if part == "reset":
                 self._reset()
             if part == "silence":
-                await self._peer.reader.read()
-                raise _End
+                await self._be_silent()
             text, _, then = part.partition(" | ")
             if text:
                 code = text[:3]
@@ -158,12 +162,18 @@ class _Session:
             raise _End
         if how == "flush":
             self._rest = b""
+            self._server.silent()  # after the reply to the first command
             return
         text, _, then = how.partition(" | ")
         self._peer.say(text.encode() + b"\r\n")
         await self._peer.writer.drain()
         if then != "close":
-            await self._peer.reader.read()
+            await self._be_silent()
+        raise _End
+
+    async def _be_silent(self) -> None:
+        self._server.silent()
+        await self._peer.reader.read()
         raise _End
 
     async def _start_tls(self) -> None:
@@ -173,8 +183,7 @@ class _Session:
         if how == "reset":
             self._reset()
         if how == "silence":
-            await self._peer.reader.read()
-            raise _End
+            await self._be_silent()
         if how == "rubbish":
             await self._peer.reader.read(1)
             self._peer.say(b"HTTP/1.0 400 what?\r\n\r\n" * 20)

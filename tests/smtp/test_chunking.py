@@ -9,7 +9,7 @@ import pytest
 from babygun.smtp import Envelope, NotSent, SmtpPool, connection
 from babygun.smtp.replies import Reply
 from babygun.smtp.transaction import AT_ONCE
-from tests.smtp.conftest import MESSAGE, send
+from tests.smtp.conftest import MESSAGE, Limits, send
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
 
@@ -228,10 +228,18 @@ async def test_used_connection_that_breaks_without_an_answer_is_replaced(new_poo
 
 
 async def test_used_connection_that_is_silent_leaves_the_message_uncertain(
-    new_pool: NewPool,
+    new_pool: NewPool, limits: Limits
 ) -> None:
-    async with ScriptedServer(answering_once(b"250 ok\r\n250 ok\r\n250 ok\r\n")) as server:
-        pool = new_pool(server.port, timeout=1.0)
+    async def script(peer: Peer) -> None:
+        await peer.greet(EHLO)
+        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        peer.say(b"250 ok\r\n250 ok\r\n250 ok\r\n")
+        await hear_all(peer, "MAIL", "RCPT", size=len(MESSAGE))
+        limits.pass_soon()
+        await peer.reader.read()
+
+    async with ScriptedServer(script) as server:
+        pool = new_pool(server.port)
         await send(pool, "a@example.org")
         reply = (await send(pool, "a@example.org"))["a@example.org"]
         assert (reply.phase, reply.code, reply.uncertain) == ("message", None, True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from babygun.smtp import SmtpPool
-from tests.smtp.conftest import Certificates, send
+from tests.smtp.conftest import Certificates, Limits, send
 from tests.smtp.scripted import EHLO, Peer, ScriptedServer
 
 NewPool = Callable[..., SmtpPool]
@@ -242,7 +242,7 @@ async def test_control_characters_of_a_server_reach_no_reply(
 @pytest.mark.parametrize("phase", ["greeting", "ehlo", "auth", "mail", "data", "message"])
 @pytest.mark.parametrize("drop", [b"2", b"250-more\r\n"], ids=["bytes", "lines"])
 async def test_drip_of_a_server_holds_a_connection_no_longer_than_silence(
-    new_pool: NewPool, drop: bytes, phase: str
+    new_pool: NewPool, limits: Limits, drop: bytes, phase: str
 ) -> None:
     """The time runs from one whole reply to the next."""
 
@@ -253,6 +253,7 @@ async def test_drip_of_a_server_holds_a_connection_no_longer_than_silence(
         if phase == "message":
             await peer.hear("RCPT", "DATA")
             await peer.message()
+        limits.pass_soon()
         peer.say(b"220-" if drop == b"2" else b"")
         while True:
             peer.say(drop)
@@ -260,10 +261,8 @@ async def test_drip_of_a_server_holds_a_connection_no_longer_than_silence(
             await asyncio.sleep(0.02)
 
     login = LOGIN if phase == "auth" else {}
-    limit = {"mail": "timeout", "data": "timeout", "message": "data_timeout"}
-    times = {limit.get(phase, "connect_timeout"): 1.0}
     async with ScriptedServer(script) as server, asyncio.timeout(30):
-        pool = new_pool(server.port, **times, **login)
+        pool = new_pool(server.port, **login)
         reply = (await send(pool, "b@example.org"))["b@example.org"]
     # Of a connection that timed out before the greeting, nobody knows whether TCP or SMTP did.
     assert reply.phase == ("connect" if phase == "greeting" else phase)

@@ -21,7 +21,7 @@ from babygun.smtp import (
     opener,
     workarounds,
 )
-from tests.smtp.conftest import MESSAGE, TIMES, Certificates, refuses_ipv6, to_hosts, yes
+from tests.smtp.conftest import MESSAGE, TIMES, Certificates, Limits, refuses_ipv6, to_hosts, yes
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.etcd_server import free_ports
 from tests.support.processes import no_more_descriptors
@@ -120,9 +120,15 @@ async def test_refused_connection_goes_to_the_next_host(new_pool: NewPool) -> No
         assert code(await send(new_pool(nobody(), nobody(), host(second)))) == 250
 
 
-async def test_silent_host_goes_to_the_next_one_after_its_timeout(new_pool: NewPool) -> None:
+async def test_silent_host_goes_to_the_next_one_after_its_timeout(
+    new_pool: NewPool, limits: Limits
+) -> None:
+    async def silent(peer: Peer) -> None:
+        limits.pass_soon()
+        await peer.reader.read()
+
     async with ScriptedServer(silent) as first, MisbehavingServer() as second:
-        pool = new_pool(host(first), host(second), connect_timeout=1.0)
+        pool = new_pool(host(first), host(second))
         assert code(await send(pool)) == 250 and first.connections == 1
 
 

@@ -10,13 +10,12 @@ import pytest
 
 from babygun.smtp import SmtpPool
 from babygun.smtp.classifier import Classifier
-from tests.smtp.conftest import Certificates, deliver
+from tests.smtp.conftest import Certificates, Limits, deliver
 from tests.smtp.field_server import FieldServer
 from tests.support.field import rows
 
 NewPool = Callable[..., SmtpPool]
 MODES = {"data": ["PIPELINING"], "bdat": ["PIPELINING", "CHUNKING"], "steps": []}
-SHORT = {"timeout": 1.0, "data_timeout": 1.0, "connect_timeout": 2.0}  # s, until silence counts
 CASES = [
     pytest.param(row, mode, id=f"{mode}: {row['name']}")
     for row in rows("sessions", "session")
@@ -26,7 +25,7 @@ CASES = [
 
 @pytest.mark.parametrize(("row", "mode"), CASES)
 async def test_session_that_goes_wrong_ends_as_the_table_says(
-    new_pool: NewPool, certificates: Certificates, row: dict[str, Any], mode: str
+    new_pool: NewPool, certificates: Certificates, limits: Limits, row: dict[str, Any], mode: str
 ) -> None:
     def tls(how: str) -> ssl.SSLContext:
         return {
@@ -39,13 +38,13 @@ async def test_session_that_goes_wrong_ends_as_the_table_says(
     login = {"username": "relay-user", "password": "s3cret"} if row.get("login") else {}
     classifier = Classifier.load()
     found: list[str] = []
-    async with FieldServer(row, MODES[mode] + row.get("offers", []), tls) as server:
+    offers = MODES[mode] + row.get("offers", [])
+    async with FieldServer(row, offers, tls, limits.pass_soon) as server:
         pool = new_pool(
             server.port,
             tls=row.get("tls", "none"),
             idle=0 if row.get("fresh") else 30,
             **login,
-            **(SHORT if "silence" in str(row) or row.get("pipelined") else {}),
         )
         for number in range(row.get("mails", 1)):
             to = tuple(f"m{number}r{n}@example.org" for n in range(recipients))
