@@ -266,7 +266,7 @@ def test_uvloop_takes_a_transport_over_too(
 
     thread = threading.Thread(target=serve)
     thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     server, loop, done = found
 
     async def deliver() -> None:
@@ -292,9 +292,9 @@ def test_uvloop_takes_a_transport_over_too(
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(asyncio.wait_for(deliver(), 20))
+            runner.run(asyncio.wait_for(deliver(), 60))
     finally:
         loop.call_soon_threadsafe(done.set)
-        thread.join(20)
+        thread.join(60)
     assert server.messages[0].data == message
     assert server.commands["QUIT"] == server.sessions - 1

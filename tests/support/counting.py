@@ -16,7 +16,7 @@ class Count:
         self.value += 1
         self._changed.set()
 
-    async def reached(self, value: int, within: float = 40.0) -> None:
+    async def reached(self, value: int, within: float = 60.0) -> None:
         """Waits until so many have been counted."""
         async with asyncio.timeout(within):
             while self.value < value:

@@ -75,7 +75,7 @@ class OtlpReceiver:
     def named(self, name: str) -> list[Received]:
         return [span for span in self.spans if span.name == name]
 
-    async def until(self, enough: Callable[[], bool], within: float = 20.0) -> None:
+    async def until(self, enough: Callable[[], bool], within: float = 60.0) -> None:
         async with asyncio.timeout(within), self._arrived:
             await self._arrived.wait_for(enough)
 

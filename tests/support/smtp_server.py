@@ -189,7 +189,7 @@ class MisbehavingServer:
         self.rcpt[recipient] = answer
         return released
 
-    async def wait_for(self, count: int, *, within: float = 20.0) -> list[Message]:
+    async def wait_for(self, count: int, *, within: float = 60.0) -> list[Message]:
         """The messages, once there are ``count`` of them."""
         if len(self.messages) < count:
             waiter = asyncio.get_running_loop().create_future()
