@@ -14,21 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Process, running
+from tests.support.processes import PATIENCE, Process, running
 
 PROGRAM = """
-import os, signal, subprocess, sys, threading
+import os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from babygun.runtime import logs
 from babygun.runtime.processes.copies import run_copies
 from babygun.runtime.processes.exits import Backoff
 
 def polite(copy):
-    asked = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    asked = []  # an Event may hold its own lock where the handler wants to set it
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
     copy.up()
-    while not asked.wait(0.02):
-        pass
+    while not asked:
+        time.sleep(0.02)
     os.write(1, f"bye {{copy.number}}\\n".encode())
     return 0
 
@@ -118,15 +118,15 @@ async def test_process_that_hangs_ends_by_its_watchdog_and_is_started_again(
     start: Start, flag: Path
 ) -> None:
     run = await start("""
-        import asyncio, time
+        import asyncio
         from babygun.runtime.watchdog import watched
 
         async def work(copy):
-            async with watched(4.0 if copy.number == 2 else 0):
-                copy.up()
-                while copy.number == 1 or not flag.exists():
-                    await asyncio.sleep(0.02)
-                flag.unlink()
+            copy.up()
+            while copy.number == 1 or not flag.exists():
+                await asyncio.sleep(0.02)
+            flag.unlink()
+            async with watched(2.0):
                 time.sleep(60)
 
         def run(copy):
@@ -272,7 +272,7 @@ async def test_orphans_are_collected_as_by_process_1_of_a_container(start: Start
             return polite(copy)
     """)
     orphan = int((await run.until("orphan")).split()[1])
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not is_collected(orphan):  # noqa: ASYNC110 (it is no child of ours)
             await asyncio.sleep(0.01)
     run.process.terminate()
