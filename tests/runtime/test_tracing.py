@@ -17,6 +17,7 @@ from babygun.runtime import tracing
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from tests.support.otlp_receiver import OtlpReceiver
+from tests.support.processes import PATIENCE
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
@@ -39,6 +40,7 @@ async def receiver(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OtlpReceive
     async with OtlpReceiver() as receiver:
         monkeypatch.setenv(ENDPOINT, receiver.url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+        monkeypatch.setattr(tracing, "FLUSH_SECONDS", PATIENCE)  # so that nothing is left behind
         tracing.configure("babygun-test")
         assert tracing.on()
         yield receiver
