@@ -108,7 +108,7 @@ async def test_failure_is_remembered_for_some_seconds_only(clock: Clock) -> None
 async def test_lookup_after_a_silent_server_begins_with_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 3.0)
+    monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 0.2)
     unheard, zone = Zone(), Zone()
 
     def never(query: dns.message.QueryMessage, _: bool) -> None:
@@ -116,8 +116,9 @@ async def test_lookup_after_a_silent_server_begins_with_the_next_one(
 
     async with scripted(never) as first, scripted(zone) as second:
         asked = Resolver([first, second], timeout=20)
-        for name in ("a.example", "b.example"):
-            assert (await asked.lookup(name, "A")).records
+        assert (await asked.lookup("a.example", "A")).records
+        monkeypatch.setattr(resolver, "_SERVER_TIMEOUT", 20.0)
+        assert (await asked.lookup("b.example", "A")).records
     assert unheard.asked.keys() == {"a.example."}
 
 
@@ -173,11 +174,13 @@ async def test_answers_that_are_remembered_are_bounded(monkeypatch: pytest.Monke
     assert zone.asked == {"a.example.": 2, "b.example.": 1, "c.example.": 1}
 
 
-@pytest.mark.parametrize(("reply", "words"), [(failing, "SERVFAIL"), (silent, "in time")])
-async def test_failure_says_what_was_the_matter(reply: Reply, words: str) -> None:
+@pytest.mark.parametrize(
+    ("reply", "words", "within"), [(failing, "SERVFAIL", 20.0), (silent, "in time", 0.2)]
+)
+async def test_failure_says_what_was_the_matter(reply: Reply, words: str, within: float) -> None:
     async with scripted(reply) as server:
         with pytest.raises(LookupFailed, match=words):
-            await Resolver([server], timeout=0.2).lookup("a.example", "MX")
+            await Resolver([server], timeout=within).lookup("a.example", "MX")
 
 
 @pytest.mark.parametrize("name", ["a..example", f"{'x' * 64}.example", "a." * 128 + "example"])

@@ -62,7 +62,7 @@ REVERSE = """
 async def resolver() -> AsyncIterator[Resolver]:
     zones = {"example": ZONE, "2.0.192.in-addr.arpa": REVERSE}
     async with serving(zones) as server:
-        yield Resolver([server])
+        yield Resolver([server], timeout=60)
 
 
 async def spf(resolver: Resolver, name: str, address: str) -> SpfResult:

@@ -147,7 +147,7 @@ def zone() -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def resolver() -> AsyncIterator[Resolver]:
     async with serving({"test": zone()}) as server:
-        yield Resolver([server])
+        yield Resolver([server], timeout=60)
 
 
 def domain(name: str, *selectors: Selector) -> SendingDomain:
