@@ -12,6 +12,7 @@ from babygun.bounces.parse import read
 from scripts.chaos import returns
 from scripts.chaos.history import History, Recorder, Returned
 from scripts.chaos.returns import Returns
+from tests.support.streams import listening
 
 SENDER = "bounces+id.recipienta.client.mac2@bounces.held0.example"
 FORGED = "bounces+id.recipienta.client.aac2@bounces.held0.example"
@@ -64,10 +65,9 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setattr(returns, "_FORGED", 0.0)
     monkeypatch.setattr(returns, "_FORWARDED", 0.0)
     bounced = Bounced()
-    server = await asyncio.start_server(bounced.serve, "127.0.0.1", 0)
     recorder = Recorder(tmp_path / "history")
-    bringing = Returns(recorder, server.sockets[0].getsockname()[1])
-    async with server:
+    async with listening(bounced.serve) as port:
+        bringing = Returns(recorder, port)
         yield World(bounced, bringing, recorder, tmp_path / "history")
         await bringing.stop()
 
