@@ -33,6 +33,12 @@ from babygun.worker.unread import Full
 _LEAST_READ = 8  # jobs of a shard, in one read of a whole slice
 _SEARCH = 64  # the same, where a read finds nothing that has room here
 _SHARE = 20  # such a read takes one part in so many of the time
+_LONGEST_PAUSE = 10.0  # s, after it: it also takes long where this process stood still
+
+
+def pause_after(seconds: float) -> float:
+    """The pause after a search that took so many seconds."""
+    return min(_LONGEST_PAUSE, (_SHARE - 1) * seconds)
 
 
 class _Refused(Struct):
@@ -158,7 +164,7 @@ class Feed:
                 if not search:
                     return first_revision, False
                 rests = {shard: rest._replace(limit=_SEARCH) for shard, rest in rests.items()}
-                await asyncio.sleep((_SHARE - 1) * (time.monotonic() - began))
+                await asyncio.sleep(pause_after(time.monotonic() - began))
             ranges = rests
         return first_revision, True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import pytest
+
 from babygun.consumer.slices import NOTHING, Slice
 from babygun.email.ids import shard_of
 from babygun.email.model import Job
@@ -14,9 +16,16 @@ from babygun.routing.sites import Site, site_of_relay
 from babygun.store import codec
 from babygun.store.emails.ready_jobs import ReadyJob
 from babygun.store.keys import JobRef
-from babygun.worker.feed import Feed
+from babygun.worker import feed as feed_module
+from babygun.worker.feed import Feed, pause_after
 from babygun.worker.ready import ReadyJobs
 from tests.support.rig import Rig
+
+
+@pytest.fixture(autouse=True)
+def searches_without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a test of many searches waits long where the machine stood still in some of them."""
+    monkeypatch.setattr(feed_module, "_SHARE", 1)
 
 
 def ready_jobs(limit: int, most: int = 200_000) -> ReadyJobs:
@@ -139,6 +148,15 @@ async def test_names_that_fit_nowhere_are_read_later_and_each_queue_has_its_turn
         taken.append(one[0])
         await rig.store.client.delete(rig.store.keys.job(one[0]))
     assert len(set(taken)) == len(refs) and reads <= 60
+
+
+def test_search_of_a_process_that_stood_still_goes_on_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else what was hidden would stay hidden for 20 times as long."""
+    monkeypatch.setattr(feed_module, "_SHARE", 20)
+    assert pause_after(0.1) == pytest.approx(1.9)
+    assert pause_after(60.0) == 10.0
 
 
 def refs_in(part: Slice, count: int) -> list[JobRef]:
