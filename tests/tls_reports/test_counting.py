@@ -19,6 +19,8 @@ from babygun.tls_reports.counting import TlsCounts, is_over
 from tests.support.tls_reports import session, to_domain
 from tests.tls_reports.conftest import Asking
 
+pytestmark = pytest.mark.usefixtures("one_day")
+
 
 def counts_of(store: Store) -> TlsCounts:
     return TlsCounts(store, Resolver(store.settings.resolvers, timeout=20.0))

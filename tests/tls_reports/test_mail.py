@@ -21,7 +21,7 @@ from tests.tls_reports.conftest import Asking
 
 
 async def test_report_goes_signed_although_its_policy_is_violated_and_is_not_counted(
-    asking: Asking, tmp_path: Path
+    one_day: None, asking: Asking, tmp_path: Path
 ) -> None:
     host = asking.host
     host.txt = ["v=STSv1; id=a1;"]

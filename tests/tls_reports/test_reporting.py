@@ -34,10 +34,11 @@ async def test_worker_that_leads_makes_and_sends_and_each_writes_what_it_counted
         return leads
 
     worker = TlsReporting(store, load_routes(store.settings))
+    worker._patience = 60.0
     task = asyncio.create_task(worker.run(is_leading))
     worker.counts.add(to_domain("b.example"), session())
     await asking.rig.written(store.keys.tls_counts, b"b.example")
-    await asyncio.wait_for(asked.wait(), 20)
+    await asyncio.wait_for(asked.wait(), 60)
     assert asking.posted == []
     leads = True
     await asking.rig.counted(store.keys.tls_reports_of("done"), 1)
