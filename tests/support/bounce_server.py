@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +23,13 @@ class MailServer:
     async def reply(self) -> str:
         """The next reply; empty: the connection is closed."""
         lines = []
-        async with asyncio.timeout(60):
-            while line := (await self.reader.readline()).decode().rstrip("\r\n"):
-                lines.append(line)
-                if line[3:4] != "-":
-                    break
+        # It is reset where the server closes it with words of ours that it has not read.
+        with suppress(ConnectionResetError):
+            async with asyncio.timeout(60):
+                while line := (await self.reader.readline()).decode().rstrip("\r\n"):
+                    lines.append(line)
+                    if line[3:4] != "-":
+                        break
         return "\n".join(lines)
 
     async def say(self, line: str) -> str:
