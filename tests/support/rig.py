@@ -28,6 +28,7 @@ from tests.support.processes import Process, start_babygun
 # s: the lease of a worker that a test kills, pauses or cuts off from etcd. So the end of the lease
 # comes soon, and a machine that stands still for 2 s does not bring it too early.
 SHORT_LEASE = 4.0
+LONG_LEASE = 60.0  # s: of a worker that a test kills and buries
 
 
 class Rig:
@@ -179,6 +180,21 @@ class Rig:
                     for event in (await anext(batches)).events:
                         (keys.add if event.type == "put" else keys.discard)(event.kv.key)
 
+    async def shares(self, worker_id: str) -> None:
+        """Waits until a worker knows of another one: each has half of the shards."""
+        record = self.store.keys.worker(worker_id)
+        await self.seen(record, lambda value: True if _has_half(value) else None)
+
+    async def bury(self, worker: WorkerProcess) -> None:
+        """Ends the lease of a worker that the test has killed, as time would.
+
+        Its lease can be long then: it does not end too early on a machine that stands still.
+        """
+        await worker.process.wait()
+        record = await self.store.client.get(self.store.keys.worker(worker.id))
+        assert record is not None, "its lease has ended by itself"
+        await self.store.client.revoke(record.lease)
+
     async def emptied(self, prefix: bytes, within: float = 60.0) -> None:
         """Waits until there is no key under the prefix."""
         await self.counted(prefix, 0, within)
@@ -201,7 +217,8 @@ class Rig:
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:
         """A worker in a process of its own, once it has checked in.
 
-        One that the test kills gets ``lease_ttl=SHORT_LEASE``.
+        One that the test kills gets ``lease_ttl=LONG_LEASE``, and :meth:`bury` ends it. One that
+        stands still or is cut off gets ``lease_ttl=SHORT_LEASE``.
         """
         worker = WorkerProcess(await start_babygun(changed(self.settings, **changes), "worker"))
         try:
@@ -211,6 +228,10 @@ class Rig:
             yield worker
         finally:
             await worker.end()
+
+
+def _has_half(value: bytes) -> bool:
+    return codec.decode_state(value, WorkerRecord).slice in ((0, 128), (128, 256))
 
 
 def worker_of(value: bytes, pid: int) -> str | None:

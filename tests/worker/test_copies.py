@@ -9,14 +9,22 @@ import pytest
 
 from babygun.email.model import Attachment
 from babygun.runtime.settings import Settings
+from babygun.smtp import idle_connections
 from babygun.store.sites import holds as store_holds
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import Subscription
-from babygun.worker import copies
+from babygun.worker import Worker, copies
 from tests.support.invariants import check_invariants
 from tests.support.news import parsed, send_news, subscriptions, token_of
-from tests.support.rig import SHORT_LEASE, Rig, quick, rig_for
+from tests.support.rig import LONG_LEASE, Rig, quick, rig_for
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
+from tests.support.tries import make_due_now
+
+
+@pytest.fixture
+def patient_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections that rest stay open, though the machine may stand still for seconds."""
+    monkeypatch.setattr(idle_connections, "SURPLUS_IDLE", 60.0)
 
 
 async def test_each_recipient_gets_a_copy_with_a_link_of_its_own(
@@ -81,7 +89,7 @@ async def test_refused_recipients_are_tried_again_alone_with_the_same_bytes(
 
 
 async def test_copies_of_one_try_go_several_at_a_time_over_connections_that_stay(
-    rig: Rig, smtp: MisbehavingServer
+    rig: Rig, smtp: MisbehavingServer, patient_connections: None
 ) -> None:
     people = ["ann@example.org", *(f"hang{n}@example.org" for n in range(20))]
     async with rig.worker():
@@ -104,7 +112,7 @@ async def test_large_copies_go_one_after_the_other(rig: Rig, smtp: MisbehavingSe
 
 @pytest.mark.parametrize("offered", [{"chunking": True}, {}, {"pipelining": False}])
 async def test_thousand_recipients_get_one_copy_each_in_rounds_of_one_try(
-    rig: Rig, offered: dict[str, bool]
+    rig: Rig, offered: dict[str, bool], patient_connections: None
 ) -> None:
     people = [f"r{n}@example.org" for n in range(1000 if not offered else 150)]
     async with MisbehavingServer(**offered) as server:  # type: ignore[arg-type]
@@ -128,12 +136,13 @@ async def test_refusal_of_the_session_meets_all_recipients_with_one_connection(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     await smtp.stop()
-    async with rig.worker():
+    async with rig.worker(retry_intervals=(3600.0,)):
         email_id = await send_news(rig, *(f"r{n}@example.org" for n in range(150)))
         entry = await rig.logged(email_id, "deferred")
         assert len(entry.attempts[0].replies) == 150
         assert {reply.reply_class for reply in entry.attempts[0].replies} == {"network"}
         await smtp.start()
+        await make_due_now(rig.store, email_id, "main")
         [email] = await rig.ended(email_id)
     assert email.status == "complete" and {r.tries for r in email.recipients} == {2}
 
@@ -168,13 +177,14 @@ async def test_worker_that_dies_between_copies_doubles_no_more_than_the_round_un
 ) -> None:
     people = [f"r{n}@example.org" for n in range(130)]
     smtp.rcpt["r120@example.org"] = _hang_first(smtp)
-    async with rig.worker_process(lease_ttl=SHORT_LEASE) as first:
+    async with rig.worker_process(lease_ttl=LONG_LEASE) as first:
         email_id = await send_news(rig, *people)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await smtp.hung.wait()
         await rig.logged(email_id, "delivered")  # the first round
         done = [r.email for r in (await rig.get(email_id)).recipients if r.final]
         first.kill()
+        await rig.bury(first)
     async with rig.worker():
         [email] = await rig.ended(email_id)
         await check_invariants(rig.store)
@@ -199,10 +209,11 @@ async def test_worker_that_stops_between_copies_writes_what_is_done_and_gives_ba
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     people = ["ann@example.org", "hang@example.org", "bob@example.org"]
-    async with rig.worker(drain_timeout=3.0):  # the replies come within that
+    async with rig.worker(drain_timeout=0.5) as worker:
         email_id = await send_news(rig, *people)
         await smtp.hanging.reached(1)
         await smtp.wait_for(2)
+        await has_an_idle_connection(worker)  # it has got bob's reply, too
     email = await rig.get(email_id)
     assert {r.email: (r.status, r.tries) for r in email.recipients} == {
         "ann@example.org": ("delivered", 1),
@@ -213,6 +224,14 @@ async def test_worker_that_stops_between_copies_writes_what_is_done_and_gives_ba
     async with rig.worker():
         await rig.ended(email_id)
     assert Counter(m.recipients[0] for m in smtp.messages) == dict.fromkeys(people, 1)
+
+
+async def has_an_idle_connection(worker: Worker) -> None:
+    async with asyncio.timeout(60):
+        while not any(  # noqa: ASYNC110 (it has no signal)
+            pool.connections.open > pool.connections.in_use for pool in worker._delivery.pools
+        ):
+            await asyncio.sleep(0.01)
 
 
 async def test_round_ends_after_its_time_and_the_next_goes_on(
