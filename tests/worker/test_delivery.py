@@ -13,12 +13,14 @@ import pytest
 from babygun.email.model import Attachment
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
+from babygun.store.cluster import checkin
 from babygun.store.cluster.processes import list_workers
 from babygun.store.records import Worker
 from tests.support.field import rows
 from tests.support.invariants import check_invariants
-from tests.support.rig import Rig
+from tests.support.rig import LONG_LEASE, Rig
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
+from tests.support.tries import make_due_now
 
 
 async def test_email_to_one_recipient_is_delivered_and_complete(
@@ -347,11 +349,12 @@ async def test_relay_that_is_down_defers_and_delivers_when_it_is_back(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
     await smtp.stop()
-    async with rig.worker():
+    async with rig.worker(retry_intervals=(3600.0,)):
         email_id = await rig.send("ann@example.org")
         entry = await rig.logged(email_id, "deferred")
         assert entry.attempts[0].replies[0].reply_class == "network"
         await smtp.start()
+        await make_due_now(rig.store, email_id, "main")
         [email] = await rig.ended(email_id)
         assert email.status == "complete"
 
@@ -361,8 +364,11 @@ def shows(record: Worker, checkins: int) -> bool | None:
     return True if record.checkins >= checkins and record.slice == (0, 256) else None
 
 
-async def test_checkins_of_a_worker_show_it_alive(rig: Rig) -> None:
-    async with rig.worker() as worker:
+async def test_checkins_of_a_worker_show_it_alive(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkin, "_AT_STOP", 60.0)
+    async with rig.worker(lease_ttl=LONG_LEASE) as worker:
         for number in (2, 3):  # else the next one comes by itself after some seconds
             worker.membership._check_in.check_in_soon()
             await rig.seen(

@@ -93,7 +93,7 @@ async def dispatching(
     )
     running = asyncio.create_task(dispatch.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield dispatch, attempts
     finally:
         dispatch.stop()

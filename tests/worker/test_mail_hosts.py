@@ -16,6 +16,7 @@ from babygun.email.log import entries_in_record
 from babygun.email.model import Email, Recipient, TlsResult
 from babygun.routing.mx_destinations import MxDestination, MxDestinations
 from babygun.runtime.settings import Settings
+from babygun.worker import delivery
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.support.certificates import Authority, Pem
 from tests.support.dns_servers import failing, scripted, serving
@@ -213,8 +214,12 @@ async def test_ipv6_address_that_is_refused_is_replaced_by_ipv4_in_the_same_try(
 
 
 async def test_connection_that_nobody_verified_is_never_used_for_a_domain_that_demands_it(
-    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    world: World,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(delivery, "_MX_IDLE", 60.0)
     ours, stranger = Authority(tmp_path / "ours"), Authority(tmp_path / "stranger")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*stranger.sign("mx", hosts=("mx1.two.example",)))

@@ -41,7 +41,7 @@ async def worker(rig: Rig, worker_id: str = "w1") -> AsyncIterator[News]:
     one.changed = changed
     following = asyncio.create_task(one.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             yield one
     finally:
         following.cancel()

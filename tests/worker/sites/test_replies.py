@@ -68,7 +68,7 @@ async def running(rig: Rig, workers: int = 1) -> AsyncIterator[Known]:
     known = Known(rig, workers)
     task = asyncio.create_task(known.sites.run())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             await known.known.wait()
             yield known
     finally:
