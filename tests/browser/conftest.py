@@ -42,8 +42,8 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     context = await browser.new_context(
         viewport={"width": 1280, "height": 800}, color_scheme="light", timezone_id="UTC"
     )
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
-    page.set_default_timeout(PATIENCE * 1000)
     failures: list[str] = []
     page.on("pageerror", lambda error: failures.append(str(error)))
     yield page

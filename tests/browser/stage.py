@@ -40,6 +40,7 @@ __all__ = [
     "many",
     "row",
     "stage_for",
+    "type_at_once",
     "until",
 ]
 
@@ -67,7 +68,7 @@ _FLAGS = (
 
 
 ALL = re.compile("^all")  # the button for every status, with its number
-PATIENCE = 30  # s, for what the page does
+PATIENCE = 60  # s, for what the page does
 
 
 @dataclass
@@ -96,7 +97,7 @@ class Stage:
 
         Chromium stops loading when any network of the machine changes, even one it doesn't use.
         """
-        for seconds in (5, 10, 20, 40):
+        for seconds in (5, 10, 20, PATIENCE):
             try:
                 await page.goto((url or self.api.url) + path)
                 await page.locator("main h1").first.wait_for(timeout=seconds * 1000)
@@ -189,6 +190,22 @@ async def many(stage: Stage, count: int) -> list[str]:
 async def until(page: Page, expression: str, wanted: object) -> None:
     """Waits until an expression of the page's scripts has this value."""
     await answered(partial(page.evaluate, expression), lambda found: found == wanted)
+
+
+async def type_at_once(page: Page, keys: str) -> None:
+    """Types keys that belong together, such as ``gw``.
+
+    The page forgets the first one after 1.5 s, and a busy machine may need longer for the next.
+    """
+    await page.evaluate(
+        """(keys) => {
+            for (const key of keys) {
+                const event = new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true});
+                document.activeElement.dispatchEvent(event);
+            }
+        }""",
+        keys,
+    )
 
 
 def row(page: Page, subject: str) -> Any:

@@ -10,7 +10,7 @@ import pytest_asyncio
 from babygun.runtime.settings import Settings
 from babygun.store.domains.alarms import raise_alarm
 from babygun.store.domains.change import read_domain
-from tests.browser.stage import Page, Stage, expect, stage_for, until
+from tests.browser.stage import Page, Stage, expect, stage_for, type_at_once, until
 from tests.support.dns_servers import Zone, scripted
 from tests.support.domains import dns_of
 
@@ -108,7 +108,7 @@ async def complained(page: Page, stage: Stage) -> None:
     await expect(dmarc).to_contain_text("see the complaint")
     await page.keyboard.press("u")
     await expect(page.get_by_role("row", name=NAME)).to_contain_text("mail servers complain")
-    await page.keyboard.type("go")
+    await type_at_once(page, "go")
     await expect(complaint).to_contain_text(f"{NAME}: There is no DMARC policy")
     await complaint.get_by_role("link", name=NAME).click()
 

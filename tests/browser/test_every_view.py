@@ -22,7 +22,7 @@ from babygun.store.domains.alarms import raise_alarm
 from babygun.store.records import SiteReport
 from babygun.store.sites.reports import write_report
 from babygun.store.warm_ups import counts, sources
-from tests.browser.stage import Browser, Page, Stage, expect, stage_for
+from tests.browser.stage import PATIENCE, Browser, Page, Stage, expect, stage_for
 
 LONG_DOMAIN = "a-subdomain.of-another.of-a-company-with-a-long-name.example.com"
 # Rules, or tags of rules, of axe. The colours alone are others in the dark.
@@ -255,6 +255,7 @@ async def looking(browser: Browser) -> AsyncIterator[Look]:
     context = await browser.new_context(
         viewport=DESKTOP, bypass_csp=True, reduced_motion="reduce"
     )  # axe-core is put into the page
+    context.set_default_timeout(PATIENCE * 1000)
     yield Look(await context.new_page())
     await context.close()
 
@@ -273,6 +274,7 @@ async def test_every_view_and_state_is_accessible_fits_narrow_windows_and_stays_
 async def touched(browser: Browser, stage: Stage) -> None:
     """A phone shows the page as wide as it is, and a tap opens an e-mail."""
     context = await browser.new_context(viewport=NARROW["phone"], is_mobile=True, has_touch=True)
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await stage.sign_in(page)
     assert await page.evaluate("visualViewport.scale") == 1

@@ -215,6 +215,7 @@ async def test_script_in_any_field_that_the_page_shows_is_text(
     assert await begin(store, mark().replace("/", "|"), words, worker_id="w1")
 
     await stage.sign_in(page, f"/page/emails/{email_id}")
+    await page.get_by_role("tab").first.wait_for()
     for tab in await page.get_by_role("tab").all():
         await tab.click()
         await expect(page.get_by_role("tabpanel")).to_contain_text("<img src=")

@@ -7,7 +7,17 @@ from pathlib import Path
 from babygun.pki.issuance import issue
 from babygun.pki.layout import https_only
 from babygun.runtime.settings import Settings
-from tests.browser.stage import Browser, Page, Stage, expect, many, row, stage_for, until
+from tests.browser.stage import (
+    PATIENCE,
+    Browser,
+    Page,
+    Stage,
+    expect,
+    many,
+    row,
+    stage_for,
+    until,
+)
 
 
 async def test_sign_in_with_a_wrong_secret_says_so_and_with_the_right_one_opens_the_view(
@@ -69,6 +79,7 @@ async def test_session_over_tls_is_a_cookie_of_this_host_alone(
     files = {name: str(tmp_path / "api" / file) for name, file in https.items()}
     async with stage_for(settings, worker=False, **files) as stage:
         context = await browser.new_context(ignore_https_errors=True)
+        context.set_default_timeout(PATIENCE * 1000)
         page = await context.new_page()
         await stage.sign_in(page)
         [cookie] = await context.cookies()

@@ -14,7 +14,7 @@ from babygun.runtime.settings import Settings
 from babygun.store.records import SiteReport
 from babygun.store.sites import holds
 from babygun.store.sites.reports import write_report
-from tests.browser.stage import Page, Stage, expect, stage_for
+from tests.browser.stage import Page, Stage, expect, stage_for, type_at_once
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -130,7 +130,7 @@ async def test_site_is_limited_for_a_while_and_a_form_says_what_is_wrong(
 
 async def test_site_without_mail_is_held_by_keys_alone(page: Page, stage: Stage) -> None:
     await stage.sign_in(page, "/page/overview")
-    await page.keyboard.type("gi")
+    await type_at_once(page, "gi")
     await expect(site(page, "main")).to_be_visible()
     await page.keyboard.press("+")
     await page.keyboard.type("NO SITE")

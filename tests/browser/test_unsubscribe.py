@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from babygun.runtime.settings import Settings
-from tests.browser.stage import Browser, Page, Stage, expect, stage_for
+from tests.browser.stage import PATIENCE, Browser, Page, Stage, expect, stage_for
 from tests.browser.test_every_view import RULES, violations
 from tests.support.news import LINK, parsed
 
@@ -46,6 +46,7 @@ async def test_button_unsubscribes_without_scripts_and_later_mail_goes_to_others
 ) -> None:
     path = await link_to(stage, "ann@example.org")
     context = await browser.new_context(java_script_enabled=False)
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     await stage.open(page, path)
     await expect(page).to_have_title("Unsubscribe")
@@ -86,6 +87,7 @@ async def test_pages_pass_the_accessibility_checks_and_fit_a_phone(
     context = await browser.new_context(
         viewport={"width": 375, "height": 667}, color_scheme=scheme, bypass_csp=True
     )  # axe-core is put into the page
+    context.set_default_timeout(PATIENCE * 1000)
     page = await context.new_page()
     for at in (path, "/unsubscribe/x", path + "#done"):
         await stage.open(page, at)
