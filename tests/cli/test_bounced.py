@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import aiohttp
 
@@ -10,6 +11,7 @@ from babygun.runtime.settings import Settings
 from tests.support.bounce_server import connection_to
 from tests.support.certificates import Authority
 from tests.support.commands import Command
+from tests.support.development import answered, status_of
 from tests.support.etcd_server import free_ports
 from tests.support.paths import ROOT
 from tests.support.processes import babygun as started
@@ -33,6 +35,9 @@ async def test_bounced_takes_messages_by_tls_shows_its_metrics_and_ends_on_sigte
     )
     async with started(mine, "bounced") as process:
         await process.until("bounces awaited")
+        async with aiohttp.ClientSession() as session:  # it has read the keys of return paths
+            ready = partial(status_of, session, f"http://127.0.0.1:{probes}/readyz")
+            await answered(ready, lambda status: status == 200)
         async with connection_to(port) as mail_server:
             assert "STARTTLS" in await mail_server.greet()
             assert "STARTTLS" not in await mail_server.start_tls()
@@ -42,7 +47,8 @@ async def test_bounced_takes_messages_by_tls_shows_its_metrics_and_ends_on_sigte
             assert reply == "250 2.0.0 Taken"
             reply = await mail_server.give(b"hello\n", "ann@example.org")
             assert reply.startswith("550")
-        assert (await Command(mine, babygun.folder)("health", "bounced")).status == 0
+        health = Command(mine, babygun.folder)
+        assert (await health("health", "--timeout", "60", "bounced")).status == 0
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"http://127.0.0.1:{probes}/metrics") as answer,

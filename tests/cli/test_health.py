@@ -29,6 +29,6 @@ async def test_health_says_so_where_the_port_speaks_otherwise(
     async with running(served, rig.store) as api:
         port = int(api.url.rpartition(":")[2])
         asks: Settings = changed(rig.settings, api_host="127.0.0.1", api_port=port, **of_health)
-        result = await Command(asks, tmp_path)("health", "--live", "api")
+        result = await Command(asks, tmp_path)("health", "--live", "--timeout", "60", "api")
         assert result.status == 1
         assert f"the port speaks {api_speaks}. Set BABYGUN_API_CERT" in result.error

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -20,6 +21,7 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess, Worker
 from tests.support.commands import Command
+from tests.support.development import answered
 from tests.support.etcd_server import free_ports, free_row
 from tests.support.invariants import check_invariants
 from tests.support.processes import babygun
@@ -89,6 +91,8 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         pids = await run.up()
         url = (await run.until("api listening url=")).partition("url=")[2].split()[0]
         await rig.counted(rig.store.keys.apis, 2)
+        for port in (own, own + 1):  # it knows the key that signs tokens
+            await answered(partial(get, f"http://127.0.0.1:{port}/readyz"), lambda a: a[0] == 200)
         assert sorted(process.pid for process in await api_processes(rig)) == sorted(pids)
 
         assert [status for status, _ in [await get(f"{url}/healthz") for _ in range(40)]] == [
@@ -133,7 +137,8 @@ async def test_api_processes_share_a_port_and_a_dead_one_comes_back_while_mail_g
         ):
             assert stream.status == 200
             for pid in (*pids, run.process.pid, *pids):
-                os.kill(pid, signal.SIGTERM)
+                with suppress(ProcessLookupError):  # the first signal may have ended it already
+                    os.kill(pid, signal.SIGTERM)
             await stream.content.read()
         assert await run.ended() == 0
         # Each has given its lease back.
@@ -245,7 +250,7 @@ async def test_worker_processes_share_the_load_and_each_is_seen(
         assert all(counts) and sum(counts) == 40
         assert run.lines("process=1") and run.lines("process=2")
 
-        assert (await health("health", "worker")).status == 0
+        assert (await health("health", "--timeout", "60", "worker")).status == 0
         os.kill(pids[0], signal.SIGSTOP)  # the first one is asked first
         assert (
             f"http://127.0.0.1:{own}/healthz does not answer"
