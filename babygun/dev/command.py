@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Sequence
 
 from babygun.dev.banner import banner
@@ -24,6 +25,7 @@ from babygun.dev.installation import Installation
 from babygun.dev.options import Options, RelayAddress
 from babygun.dev.report import SentenceLog
 from babygun.dev.terminal import Terminal
+from babygun.errors import EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.clock import utc_now
 from babygun.runtime.processes.programs import Programs
 from babygun.runtime.processes.supervisor import Supervisor
@@ -48,6 +50,31 @@ def run(settings: Settings, options: Options, relays: Sequence[RelayAddress]) ->
         return asyncio.run(_Run(installation, terminal).run())
     finally:
         folder.close()
+
+
+async def ensure_client(
+    store: Store, client_id: str, secret: str, *, patience: float = 60.0
+) -> None:
+    """Makes the API client of client.json in etcd, unless etcd has it already.
+
+    Again while etcd does not answer: its members have just come up, and may choose a leader anew.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            client = await get_client(store, client_id)
+            if client and verify_secret(client, secret, utc_now()):
+                return
+            if client:
+                await delete_client(store, client_id)
+            await create_client(
+                store, name="babygun dev", scopes=SCOPES, client_id=client_id, secret=secret
+            )
+            return
+        except (EtcdUnavailable, OutcomeUnknown):
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
 
 
 class _Run:
@@ -82,23 +109,13 @@ class _Run:
         await start(*components.etcd(), *mailbox)  # the workers find it when they begin
         self._installation.cluster.formed()
         async with Store(self._installation.child_settings()) as store:
-            await self._ensure_client(store)
+            await ensure_client(
+                store, self._installation.client_id, self._installation.client_secret
+            )
         await start(components.api(), *components.workers(), components.bounced())
         self._up = True
         self._write_dev_json()
         self._terminal.say(banner(self._installation, self._terminal.style))
-
-    async def _ensure_client(self, store: Store) -> None:
-        """Makes the API client of client.json in etcd, unless etcd has it already."""
-        client_id, secret = self._installation.client_id, self._installation.client_secret
-        client = await get_client(store, client_id)
-        if client and not verify_secret(client, secret, utc_now()):
-            await delete_client(store, client_id)
-            client = None
-        if not client:
-            await create_client(
-                store, name="babygun dev", scopes=SCOPES, client_id=client_id, secret=secret
-            )
 
     def _write_dev_json(self) -> None:
         if not self._up:

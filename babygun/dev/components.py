@@ -51,7 +51,7 @@ class Components:
         ports = {"smtp": at.smtp_port, "http": at.view_port, "bounce": at.bounce_port}
         arguments = [word for name, n in ports.items() for word in (f"--{name}-port", str(n))]
         ready = _answers(f"{at.mailbox_url}/healthz")
-        return self._own("mailbox", "mailbox", arguments, ready=ready, stop_within=5)
+        return self._own("mailbox", "mailbox", arguments, ready=ready, stop_within=20)
 
     def api(self) -> Program:
         return self._own(
@@ -99,7 +99,7 @@ class Components:
             rank=_RANKS["etcd"] + number,
             output=self._logs[name].write,
             readable=readable,
-            stop_within=20,
+            stop_within=60,
         )
 
     def _own(

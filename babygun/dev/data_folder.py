@@ -19,7 +19,7 @@ from babygun.errors import BabygunError
 from babygun.runtime.identifiers import new_token
 
 # Seconds that the guard of an earlier run, which was killed, may need to end its children.
-_CLEANUP_WAIT = 20.0
+_CLEANUP_WAIT = 60.0
 
 
 class FolderInUse(BabygunError):

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from babygun.dev.etcd.binary import find_etcd
 from babygun.dev.etcd.command_line import EmbeddedEtcd
 from babygun.dev.etcd.members import EtcdCluster
 from babygun.dev.ports import Ports
+from babygun.errors import OutcomeUnknown
 from babygun.etcd import EtcdClient
 from babygun.runtime.settings import Settings
 from tests.support.development import (
@@ -31,7 +32,7 @@ from tests.support.development import (
 )
 from tests.support.etcd_server import free_row
 from tests.support.needs import needs
-from tests.support.processes import is_gone
+from tests.support.processes import PATIENCE, is_gone
 
 pytestmark = [
     needs(find_etcd(), "no etcd to test with: run `make install`"),
@@ -112,7 +113,10 @@ async def test_cluster_of_an_earlier_version_goes_on_between_its_members_as_it_d
             for member in members
         ]
         async with EtcdClient([member.endpoint for member in members], timeout=60.0) as client:
-            await client.put(b"/babygun/revoked/kept", b"")
+            async with asyncio.timeout(PATIENCE):
+                while not await client.get(b"/babygun/revoked/kept"):
+                    with suppress(OutcomeUnknown):  # the leader may change
+                        await client.put(b"/babygun/revoked/kept", b"")
         for process in processes:
             process.terminate()
         for process in processes:

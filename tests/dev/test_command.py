@@ -11,8 +11,13 @@ import subprocess
 import aiohttp
 import pytest
 
+from babygun.dev.command import ensure_client
 from babygun.dev.etcd.binary import find_etcd
+from babygun.runtime.clock import utc_now
 from babygun.runtime.processes.interpreter import python_command
+from babygun.runtime.settings import Settings
+from babygun.store.access.client_secrets import verify_secret
+from babygun.store.access.clients import get_client
 from tests.support.development import (
     PORTS,
     Client,
@@ -22,8 +27,10 @@ from tests.support.development import (
     environment,
     status_of,
 )
+from tests.support.faulty_etcd import FaultyProcess
 from tests.support.needs import needs
 from tests.support.processes import is_gone
+from tests.support.rig import Rig
 from tests.support.smtp_server import MisbehavingServer
 
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
@@ -97,7 +104,7 @@ async def test_asked_port_that_is_busy_is_refused_with_a_sentence(dev: Dev) -> N
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
         for option in ("--port", "--smtp-port", "--etcd-port"):
-            await dev.start(option, port)
+            await dev.start(*PORTS, option, port)
             assert await dev.refused() == 2
             await dev.until(f"can't have port {port}: something else listens there already")
             assert not any("Traceback" in line or "Warning" in line for line in dev.lines), (
@@ -110,8 +117,7 @@ async def test_asked_port_that_is_busy_is_refused_before_an_etcd_is_built(dev: D
         port = str(server.getsockname()[1])
         # There is no etcd and no network here, so an attempt to build one would print lines.
         await dev.start(
-            "--smtp-port",
-            port,
+            *(*PORTS, "--smtp-port", port),
             BABYGUN_ETCD_BIN="",
             PATH="/nowhere",
             XDG_CACHE_HOME=str(dev.folder),
@@ -156,6 +162,22 @@ async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -
     assert await dev.refused() == 2
     await dev.until("BABYGUN_RETENTION: 'soon' is not a duration")
     assert not (dev.folder / ".babygun").exists()
+
+
+async def test_client_of_dev_is_made_though_etcd_gives_no_answer_at_first(
+    rig: Rig, settings: Settings
+) -> None:
+    process = FaultyProcess(settings)
+    await process.store.start()
+    try:
+        await process.do(
+            lambda store: ensure_client(store, "dev-1", "secret"),
+            faults={1: "refused", 3: "unanswered"},  # the first look, and the client's write
+        )
+    finally:
+        await process.close()
+    client = await get_client(rig.store, "dev-1")
+    assert client and verify_secret(client, "secret", utc_now())
 
 
 async def test_interrupt_while_starting_leaves_nothing_behind(dev: Dev) -> None:
