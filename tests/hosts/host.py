@@ -92,7 +92,9 @@ class Host:
         for folder in _INSTALLED:
             for path in (self.root / folder).rglob("*"):
                 if path.is_file() and not path.name.endswith((".pem", "-keys")):
-                    path.write_text(self._mapped(path.read_text()))
+                    text = path.read_text()
+                    if (mapped := self._mapped(text)) != text:  # else somebody may read it now
+                        path.write_text(mapped)
 
     def path(self, path: str) -> Path:
         """What stands for a path of the documents."""
