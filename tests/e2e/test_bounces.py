@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from babygun.pki.sealing import new_key
 from babygun.store.domains.change import read_domain
 from tests.support.bounce_server import connection_to
+from tests.support.development import answered, status_of
 from tests.support.etcd_server import free_ports
 from tests.support.invariants import check_invariants
 from tests.support.processes import api_process, babygun
@@ -17,12 +20,13 @@ from tests.support.smtp_server import MisbehavingServer
 async def test_bounce_comes_back_and_the_api_shows_its_recipient_as_bounced(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:
-    [port] = free_ports(1)
+    port, probes = free_ports(2)
     settings = changed(
         rig.settings,
         relays={"main": {"url": smtp.url, "return_path": "recipient"}},
         bounce_host="127.0.0.1",
         bounce_port=port,
+        bounce_probe_port=probes,
         bounce_hostname="bounces.example.com",
         secrets_keys=(new_key(),),
         require_domains=True,
@@ -32,6 +36,8 @@ async def test_bounce_comes_back_and_the_api_shows_its_recipient_as_bounced(
         babygun(settings, "bounced") as bounced,
     ):
         await bounced.until("bounces awaited")
+        ready = partial(status_of, api.session, f"http://127.0.0.1:{probes}/readyz")
+        await answered(ready, lambda status: status == 200)  # it knows the keys of return paths
         async with api.session.post(f"{api.url}/domains", json={"name": "example.com"}) as answer:
             assert answer.status == 201, await answer.text()
         domain = await read_domain(rig.store, "example.com")

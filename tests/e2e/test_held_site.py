@@ -16,6 +16,7 @@ from babygun.store.emails.new_email import prepare
 from babygun.store.sites import holds as store_holds
 from babygun.worker.sites import reports
 from tests.support.api import running
+from tests.support.processes import PATIENCE
 from tests.support.rig import quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 from tests.worker.sites.test_holds import has_its_turn, held
@@ -34,7 +35,7 @@ async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delive
             api.token = await api.token_for("admin", "emails:send", "workers:read")
             email_id = await api.accepted()
             await rig.logged(email_id, "held")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not (  # noqa: ASYNC110 (another process's state)
                     shown := (await api.call("GET", f"/emails/{email_id}")).json
                 )["held"]:
@@ -56,7 +57,7 @@ async def test_held_site_shows_everywhere_with_the_servers_words_and_then_delive
             assert (wait["queue"], wait["site"], wait["why"]) == ("main", "main", "held")
             assert wait["until"] and wait["reply"]["status_code"] == 535
             assert "until one e-mail gets through" in wait["explanation"]
-            async with asyncio.timeout(20):  # until the worker has reported it
+            async with asyncio.timeout(PATIENCE):  # until the worker has reported it
                 while not (  # noqa: ASYNC110 (another process's state)
                     sites := [
                         each
@@ -95,7 +96,7 @@ async def test_bulk_cancel_and_retry_work_while_the_site_is_held(
                 answer = await api.call("POST", f"/emails/{verb}", json={"ids": ids})
                 return {result["email_status"] for result in answer.json["results"]}
 
-            async with asyncio.timeout(20):  # one may be a probe at this moment
+            async with asyncio.timeout(PATIENCE):  # one may be a probe at this moment
                 while await bulk("cancel") != {"cancelled"}:  # noqa: ASYNC110 (etcd's state)
                     await asyncio.sleep(0.01)
             assert await bulk("retry") == {"incomplete"}

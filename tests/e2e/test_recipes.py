@@ -33,6 +33,7 @@ from tests.support.api import running, until_ready
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.needs import missing
 from tests.support.paths import ROOT
+from tests.support.processes import PATIENCE
 from tests.support.rig import rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -107,6 +108,7 @@ async def scene(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene
             relays={"main": {"url": smtp.url}},
             smtp_hostname="babygun.test",
             require_domains=False,
+            lease_ttl=60.0,  # all tests have one worker: a standstill must not end its lease
         )
         try:
             async with rig_for(settings) as rig:
@@ -173,7 +175,7 @@ async def test_recipe_prints_something_and_ends_well(scene: Scene, who: str, lin
     )
     if "watch" in line:
         assert process.stdout
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             out = b"".join([await process.stdout.readline() for _ in range(2)])
         os.killpg(process.pid, signal.SIGTERM)  # it would watch on for ever
         await process.communicate()

@@ -59,7 +59,7 @@ async def test_trace_of_a_client_goes_through_api_etcd_and_worker_to_smtp_for_ev
         )
         shown = await api.get(f"/emails/{email_id}")
         token = api.session.headers["Authorization"].split()[1]
-        assert await worker.terminate(20) == 0
+        assert await worker.terminate() == 0
     assert "traceparent" not in shown
 
     [call] = receiver.named("POST /emails")
@@ -173,7 +173,7 @@ async def test_receiver_that_is_away_neither_stops_mail_nor_fills_the_log(
         ):
             ids = [await send(api, SAMPLED, to=f"r{n}@example.org") for n in range(40)]
             assert {email.status for email in await rig.ended(*ids)} == {"complete"}
-            await worker.terminate(20)
+            await worker.terminate()
             await api.process.terminate()
         assert worker.log.count('"tracing problem"') == 1
 

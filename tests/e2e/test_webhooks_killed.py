@@ -83,6 +83,7 @@ async def test_events_of_emails_while_processes_are_killed_all_arrive(
         assert gone and smtp.attempts == attempts, "a suppressed address got mail"
         assert not await made.orphans(), "a worker that is dead owns something"
         say(f"{dict(types)}; {known} recipients had bounced before and were left out")
+        await made.rig.counted(store.keys.workers, 2)  # the leases of the killed have ended
         await made.stop()
         for prefix in (store.keys.owners, store.keys.notice_owners, store.keys.workers):
             kvs = (await store.client.range(prefix, range_end(prefix), keys_only=True)).kvs

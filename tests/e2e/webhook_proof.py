@@ -25,7 +25,7 @@ from babygun.store.access.clients import create_client
 from babygun.store.keys import range_end
 from tests.support.etcd_server import free_ports
 from tests.support.killed import Killed
-from tests.support.processes import Process
+from tests.support.processes import PATIENCE, Process
 from tests.support.rig import Rig, changed, rig_for, worker_of
 from tests.support.smtp_server import MisbehavingServer
 
@@ -163,7 +163,7 @@ class Apis:
                 await asyncio.sleep(0.05)
 
     async def ready(self, port: int) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     async with self._session.get(f"http://127.0.0.1:{port}/readyz") as answer:
@@ -358,7 +358,7 @@ async def proof(
 
         async def works(process: Process) -> None:
             workers = rig.store.keys.workers
-            await rig.seen(workers, lambda value: worker_of(value, process.pid), 30)
+            await rig.seen(workers, lambda value: worker_of(value, process.pid))
 
         for port in ports:
             made.places.append(

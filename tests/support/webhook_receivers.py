@@ -17,6 +17,7 @@ import aiohttp
 from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
 from tests.support.paths import ROOT
+from tests.support.processes import PATIENCE
 
 PAGE = (ROOT / "docs/webhooks.md").read_text()
 RECEIVERS = dict(re.findall(r"```(?:python|js)\n(?:#|//) (receiver\S*)\n(.*?)```", PAGE, re.DOTALL))
@@ -53,7 +54,7 @@ async def receiving(name: str, folder: Path, secret: str) -> AsyncIterator[Recei
     try:
         async with aiohttp.ClientSession() as session:
             receiver = Receiver(process, f"http://127.0.0.1:{port}/mail", session)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 await _until_it_listens(receiver)
             yield receiver
     finally:
