@@ -36,7 +36,7 @@ from tests.support.processes import PATIENCE, is_gone
 
 pytestmark = [
     needs(find_etcd(), "no etcd to test with: run `make install`"),
-    pytest.mark.timeout(120),
+    pytest.mark.timeout(300),
 ]
 
 

@@ -141,7 +141,7 @@ async def more(sent: list[str], count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 async def test_one_member_becomes_three_under_load_and_the_first_may_leave(
     first: EtcdServer, rig: Rig, smtp: MisbehavingServer
 ) -> None:
