@@ -134,7 +134,7 @@ async def test_server_that_takes_few_connections_gets_all_mail_at_the_first_try(
 
 async def tried(world: World, email: str) -> Recipient:
     """The e-mail's recipient, once it was tried."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not (  # noqa: ASYNC110 (another process's state)
             found := (await world.rig.get(email)).recipients[0]
         ).tries:
@@ -147,8 +147,8 @@ async def test_server_that_takes_few_messages_a_time_gets_all_mail(
 ) -> None:
     async with new_world(waits=", ".join(["1s"] * 20)) as world, world.rig.worker_process():
         emails = [await world.rig.send(f"r{n}@postfix-few-messages.example") for n in range(9)]
-        await world.sink.wait_for(9, within=45)
-        ended = await world.rig.ended(*emails, within=45)
+        await world.sink.wait_for(9, within=60)
+        ended = await world.rig.ended(*emails, within=60)
     assert {email.status for email in ended} == {"complete"}
 
 
