@@ -97,10 +97,12 @@ def etcd_prefix() -> str:
 def settings(etcd_server: Etcd, etcd_prefix: str) -> Settings:
     """Settings for the shared etcd and this test's prefix.
 
-    Clients send from any domain, and nothing warms up.
+    Clients send from any domain, and nothing warms up. A machine that stands still for a moment is
+    no etcd that does not answer.
     """
     return Settings(
         etcd_endpoints=(etcd_server.endpoint,),
+        etcd_timeout=20.0,
         prefix=etcd_prefix,
         require_domains=False,
         warm_up="off",

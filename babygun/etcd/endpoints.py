@@ -25,6 +25,7 @@ from babygun.runtime.tasks import cancel_all
 
 _MAX_MESSAGE = 512 << 20  # gRPC's own receive limit is 4 MiB, and a range of records is more
 _READY = grpc.ChannelConnectivity.READY
+_REASON = 0.2  # s, in which gRPC has to say why there is no connection
 _OPTIONS: list[tuple[str, Any]] = [
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_send_message_length", _MAX_MESSAGE),
@@ -176,7 +177,7 @@ class Endpoints:
     async def _reason(self) -> str:
         """Why the preferred endpoint can't be connected, in gRPC's words; only an RPC gets them."""
         try:
-            await self._all[self._preferred].rpc("status")(rpc.StatusRequest(), timeout=0.2)
+            await self._all[self._preferred].rpc("status")(rpc.StatusRequest(), timeout=_REASON)
         except aio.AioRpcError as error:
             return (error.details() or "").rpartition("last error: ")[2] or error.code().name
         return "it answers now"

@@ -7,8 +7,23 @@ from typing import Protocol
 
 import pytest
 
+from babygun.etcd import EtcdClient, endpoints
 from tests.support.etcd_server import EtcdServer, NoEtcd
 from tests.support.needs import missing
+from tests.support.processes import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client whose test does not say how long it waits for an answer waits long.
+
+    A machine that stands still for a moment is no etcd that does not answer. And gRPC has time to
+    say why there is no connection.
+    """
+    defaults = EtcdClient.__init__.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeout", PATIENCE)
+    monkeypatch.setattr(endpoints, "_REASON", 20.0)
 
 
 class OwnEtcd(Protocol):

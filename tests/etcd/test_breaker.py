@@ -13,6 +13,7 @@ from babygun.errors import EtcdAway, EtcdError, EtcdUnavailable, OutcomeUnknown,
 from babygun.etcd import Batcher, EtcdClient, Txn, put
 from babygun.etcd.breaker import Breaker
 from tests.support.etcd_server import Etcd, EtcdCluster, EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 
 KEY = b"/breaker/key"
@@ -22,17 +23,23 @@ KEY = b"/breaker/key"
 async def client(server: EtcdServer) -> AsyncIterator[EtcdClient]:
     """A connected client with little patience."""
     async with EtcdClient([server.endpoint], timeout=2.5, breaker=True) as client:
+        patience, client.timeout = client.timeout, PATIENCE
         await client.status()
+        client.timeout = patience
         yield client
 
 
 async def refused(client: EtcdClient) -> None:
-    """Returns once the client refuses."""
-    async with asyncio.timeout(20):
+    """Returns once the client refuses. From then on its requests have much patience.
+
+    So a machine that stands still for a moment raises no doubt when etcd is back.
+    """
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await client.get(KEY)
             except EtcdAway:
+                client.timeout = PATIENCE
                 return
             except EtcdUnavailable:
                 pass
@@ -40,7 +47,7 @@ async def refused(client: EtcdClient) -> None:
 
 async def served(client: EtcdClient) -> None:
     """Returns once the client serves."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 await client.get(KEY)
@@ -84,7 +91,7 @@ async def test_one_answer_that_is_late_refuses_nothing(
 ) -> None:
     async with (
         proxy_to(etcd_server.endpoint) as proxy,
-        EtcdClient([proxy.url], timeout=20.0, breaker=True) as client,
+        EtcdClient([proxy.url], timeout=PATIENCE, breaker=True) as client,
     ):
         await client.get(KEY)
         proxy.swallow_answers()
@@ -100,10 +107,10 @@ async def test_member_that_is_away_refuses_nothing(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A standstill of half a second is no etcd that does not answer.
-    monkeypatch.setattr("babygun.etcd.breaker._LEAST", 5.0)
+    monkeypatch.setattr("babygun.etcd.breaker._LEAST", PATIENCE)
     with EtcdCluster() as cluster:
         # Long enough for another leader, also where the members have little time to run.
-        async with EtcdClient(cluster.endpoints, timeout=6.0, breaker=True) as client:
+        async with EtcdClient(cluster.endpoints, timeout=10.0, breaker=True) as client:
             await client.put(KEY, b"")
             cluster.members[0].pause()  # the preferred one
             failures = 0
@@ -125,7 +132,7 @@ async def test_status_of_a_member_is_asked_for_while_requests_are_refused(
     statuses = await client.statuses(timeout=0.1)
     assert not isinstance(statuses[server.endpoint], EtcdAway)
     server.resume()
-    assert not isinstance((await client.statuses(timeout=10))[server.endpoint], EtcdError)
+    assert not isinstance((await client.statuses(timeout=PATIENCE))[server.endpoint], EtcdError)
 
 
 async def test_batcher_sends_nothing_while_requests_are_refused(
@@ -159,7 +166,7 @@ async def test_many_failures_ask_once_at_a_time() -> None:
     breaker = Breaker(ask, 0.0)
     for _ in range(10):
         breaker.failed(time.monotonic())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while asked < 3:  # noqa: ASYNC110 (it only counts)
             await asyncio.sleep(0.01)
     assert (most, asked) == (1, 3)

@@ -16,6 +16,7 @@ from babygun.runtime.settings import Settings
 from tests.etcd.conftest import OwnEtcd
 from tests.support.certificates import Authority, Pem
 from tests.support.etcd_server import EtcdServer, etcd_version
+from tests.support.processes import PATIENCE
 
 DAY = timedelta(days=1)
 
@@ -23,8 +24,8 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine gets its answer too."""
-    monkeypatch.setattr(diagnosis, "PATIENCE", 20.0)
-    monkeypatch.setattr(plain_http, "PATIENCE", 20.0)
+    monkeypatch.setattr(diagnosis, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(plain_http, "PATIENCE", PATIENCE)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ async def test_server_certificates_that_we_do_not_take_are_explained(
     server = EtcdServer(tls=(server_pem.cert, server_pem.key, authority.ca), fsync=False)
     server.launch()
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not (  # noqa: ASYNC110
                 sentence := await explain(settings_for(server, authority.ca, pem), server.endpoint)
             ):

@@ -14,6 +14,7 @@ from babygun.etcd import EtcdClient, Event, Watch, WatchBatch, follow
 from babygun.etcd.access import Permission, set_roles
 from tests.support.etcd_server import EtcdServer
 from tests.support.guarded_etcd import guard
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 
 
@@ -49,7 +50,7 @@ class Copy:
         self.news.set()
 
     async def until(self, done: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not done():
                 self.news.clear()
                 await self.news.wait()
@@ -176,7 +177,7 @@ async def test_follow_cancelled_ends_its_watch(
     module = sys.modules["babygun.etcd.follow"]  # the package has the function under that name
     monkeypatch.setattr(module, "Watch", lambda *_, **__: watching)
     async with followed(etcd, p) as (copy, task):
-        await asyncio.wait_for(watching.created.wait(), 20)
+        await asyncio.wait_for(watching.created.wait(), PATIENCE)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -200,4 +201,4 @@ async def test_follow_whose_user_fails_ends_with_that_error(
     await copy.until(lambda: copy.reads == 1)
     await etcd.put(p + b"a", b"")
     with pytest.raises(ValueError, match="a fault of the user's"):
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, PATIENCE)

@@ -7,6 +7,7 @@ import time
 
 from babygun.etcd import EtcdClient, Lease
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 
 
@@ -14,19 +15,19 @@ async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
     etcd: EtcdClient, etcd_prefix: str
 ) -> None:
     key = etcd_prefix.encode() + b"k"
-    ttl = 5  # s; it is renewed every third of it, and a busy process may be late
+    ttl = 10  # s; it is renewed every third of it, and a busy process may be late
     lease = Lease(etcd, ttl)
     began = time.monotonic()
     await lease.start()
     await etcd.put(key, b"", lease.lease_id)
     running = asyncio.create_task(lease.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while time.monotonic() < began + ttl + 1:
             assert began < lease.trusted_until <= time.monotonic() + ttl - lease.margin
             await asyncio.sleep(0.1)
     assert await etcd.get(key) is not None
     await lease.close()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, PATIENCE)
     assert not lease.lost.is_set()
     assert not lease.trusted
     assert await etcd.get(key) is None
@@ -36,7 +37,7 @@ async def test_lease_revoked_by_somebody_is_lost(etcd: EtcdClient) -> None:
     lease = Lease(etcd, 2)
     await lease.start()
     await etcd.revoke(lease.lease_id)
-    await asyncio.wait_for(lease.run(), 20)
+    await asyncio.wait_for(lease.run(), PATIENCE)
     assert lease.lost.is_set()
     assert not lease.trusted
     await lease.close()
@@ -50,7 +51,7 @@ async def test_lease_etcd_silent_past_the_ttl_is_distrusted_before_it_is_lost(
         await lease.start()
         running = asyncio.create_task(lease.run())
         server.pause()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await lease.lost.wait()
             assert time.monotonic() >= lease.trusted_until + lease.margin
             await running
@@ -65,13 +66,13 @@ async def test_lease_etcd_silent_past_the_ttl_is_distrusted_before_it_is_lost(
 
 async def test_lease_etcd_restarted_within_its_ttl_goes_on(server: EtcdServer) -> None:
     async with EtcdClient([server.endpoint]) as client:
-        lease = Lease(client, 15)
+        lease = Lease(client, 24)
         await lease.start()
         await client.put(b"k", b"", lease.lease_id)
         before = lease.trusted_until
         running = asyncio.create_task(lease.run())
         await asyncio.to_thread(server.restart)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while lease.trusted_until == before:  # noqa: ASYNC110 (nothing else shows it)
                 await asyncio.sleep(0.05)
         assert lease.trusted
@@ -84,13 +85,17 @@ async def test_lease_etcd_restarted_within_its_ttl_goes_on(server: EtcdServer) -
 async def test_lease_goes_on_although_each_answer_takes_more_than_a_third_of_it(
     server: EtcdServer,
 ) -> None:
-    async with proxy_to(server.endpoint) as proxy, EtcdClient([proxy.url]) as client:
-        lease = Lease(client, 11)
+    # Late are the answers to gRPC's pings, too.
+    async with (
+        proxy_to(server.endpoint) as proxy,
+        EtcdClient([proxy.url], keepalive=PATIENCE) as client,
+    ):
+        lease = Lease(client, 20)
         await lease.start()
         before = lease.trusted_until
         running = asyncio.create_task(lease.run())
-        proxy.late_by = 4.0
-        async with asyncio.timeout(60):
+        proxy.late_by = 7.0
+        async with asyncio.timeout(PATIENCE):
             while lease.trusted_until == before and not lease.lost.is_set():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert lease.trusted
