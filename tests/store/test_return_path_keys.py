@@ -13,6 +13,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.tasks import cancel_all
 from babygun.store import secret_keys as module
 from babygun.store.return_path_keys import ReturnPathKeys
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 DAY = 86_400
@@ -25,7 +26,7 @@ async def test_return_path_of_one_process_is_read_by_another(rig: Rig) -> None:
     reading = ReturnPathKeys(rig.store)
     assert reading.read(local_part(PATH, key.secret)) is None
     task = asyncio.create_task(reading.run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not reading.known:  # noqa: ASYNC110 (the first read brings it)
             await asyncio.sleep(0.01)
     await cancel_all(task)

@@ -16,6 +16,7 @@ from babygun.store import secret_keys as module
 from babygun.store.keys import range_end
 from babygun.store.secret_keys import PERIOD, SecretKey
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed
 
 YEAR = 365 * 86_400
@@ -108,7 +109,7 @@ async def test_key_that_an_operator_deletes_is_not_used_any_more(rig: Rig) -> No
     task = asyncio.create_task(keys.run())
     old = await keys.current()
     await rig.store.client.revoke(await lease_of(rig.store, old.kid))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while keys.secret_of(old.kid) is not None:  # noqa: ASYNC110 (the watch brings it)
             await asyncio.sleep(0.01)
     new = await keys.find(old.kid)
@@ -121,7 +122,7 @@ async def test_keys_made_by_others_are_followed(rig: Rig) -> None:
     assert not keys.known
     task = asyncio.create_task(keys.run())
     key = await UnsubscribeKeys(rig.store).current()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while keys.secret_of(key.kid) is None:  # noqa: ASYNC110 (the watch brings it)
             await asyncio.sleep(0.01)
     assert keys.known

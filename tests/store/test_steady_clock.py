@@ -7,14 +7,22 @@ from datetime import timedelta
 
 import pytest
 
+from babygun.etcd import plain_http
 from babygun.runtime.clock import utc_now
 from babygun.store import Store, steady_clock
 from babygun.store.emails.finish import finish
 from tests.store.emails.steps import SOFT, claimed, pending
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 MONTH = 31 * 86_400.0
 SLACK = timedelta(seconds=0.2)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a moment is no etcd that does not say its time."""
+    monkeypatch.setattr(plain_http, "PATIENCE", PATIENCE)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ LATER = RecipientResult("retry", "greylisted", 451, "4.7.1", "Try again later")
 
 async def claimed(store: Store, email_id: str, queue: str = "default") -> Claim:
     """Claims the e-mail's job for a worker."""
-    lease = await store.client.grant(60)
+    lease = await store.client.grant(600)
     found = await claim(store, JobRef(email_id, queue), worker_id=WORKER, lease_id=lease)
     assert found
     return found

@@ -17,6 +17,7 @@ from aetcd import rpc
 
 from babygun.email.model import Job
 from babygun.errors import PermissionDenied
+from babygun.etcd import plain_http
 from babygun.etcd.access import Permission
 from babygun.etcd.versions import NESTED_RIGHTS, WATCH_RIGHTS
 from babygun.runtime.clock import utc_now
@@ -30,7 +31,7 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.emails.listing import list_emails
 from babygun.store.keys import JobRef, Keys, range_end
 from babygun.store.records import Owner, Scope
-from babygun.store.upkeep import shedding
+from babygun.store.upkeep import fullness, shedding
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness, Size
 from tests.support.api import RunningApi, running, until_ready
@@ -38,8 +39,9 @@ from tests.support.bounce_server import bounce_server
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
+from tests.support.processes import PATIENCE
 from tests.support.returned import feedback, report, return_path
-from tests.support.rig import SHORT_LEASE, changed, quick, rig_for
+from tests.support.rig import changed, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 KINDS = {
@@ -136,7 +138,13 @@ async def guarded(settings: Settings, smtp: MisbehavingServer) -> AsyncIterator[
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for a moment is no etcd that does not answer."""
-    monkeypatch.setattr(health, "ANSWER", 20.0)
+    for module, name in (
+        (health, "ANSWER"),
+        (health, "START_PATIENCE"),
+        (fullness, "_PATIENCE"),
+        (plain_http, "PATIENCE"),
+    ):
+        monkeypatch.setattr(module, name, PATIENCE)
 
 
 @asynccontextmanager
@@ -336,7 +344,7 @@ async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(
     async with (
         rig_for(as_user(guarded, "babygun-api")) as api,
         rig_for(as_user(guarded, "babygun-worker")) as rig,
-        rig.worker_process(lease_ttl=SHORT_LEASE) as dying,
+        rig.worker_process(lease_ttl=10.0) as dying,
     ):
         email_id = await api.send("hang@example.org")
         assert await api.owned(email_id) == dying.id

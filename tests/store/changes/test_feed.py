@@ -9,15 +9,23 @@ from contextlib import asynccontextmanager
 import pytest
 
 from babygun.etcd.versions import PROGRESS
+from babygun.store.changes import history
 from babygun.store.changes.feed import ChangeFeed, EmailState
 from babygun.store.changes.history import History, ResetNeeded
 from babygun.store.changes.position import Position
 from babygun.store.emails.on_request import cancel
 from tests.support.etcd_server import needs_ability
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
 Began = asyncio.Queue[tuple[Position, str | None]]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a moment is no etcd that is slow."""
+    monkeypatch.setattr(history, "TIMEOUT", PATIENCE)
 
 
 @asynccontextmanager
@@ -27,7 +35,7 @@ async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]
     feed = ChangeFeed(rig.store, lambda *began: beginnings.put_nowait(began), lambda: None)
     following = asyncio.create_task(feed.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             began, _ = await beginnings.get()
         yield feed, began, beginnings
     finally:
@@ -38,11 +46,13 @@ async def followed(rig: Rig) -> AsyncIterator[tuple[ChangeFeed, Position, Began]
 async def next_states(feed: ChangeFeed, until: int) -> list[EmailState]:
     """The states of all that changes, once the feed has come to revision ``until``."""
     found: dict[str, EmailState] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while True:
             await feed.changed.wait()
             changes, position = feed.take(feed.newest)
-            found |= {state.email_id: state for state in await feed.states(changes)}
+            for state in await feed.states(changes):
+                found.pop(state.email_id, None)  # its newest change counts
+                found[state.email_id] = state
             if found and position.records >= until:  # it wakes without a change, too
                 return list(found.values())
 
@@ -78,7 +88,7 @@ async def test_change_after_the_revision_asked_for_is_postponed_once(rig: Rig) -
     async with followed(rig) as (feed, _, _):
         email_id = await rig.send("ann@example.org")
         revision = await revision_of(rig, email_id)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while feed.newest < revision:
                 feed.changed.clear()
                 await feed.changed.wait()
@@ -123,7 +133,7 @@ async def test_feed_whose_history_is_compacted_begins_again_and_says_why(rig: Ri
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
         rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,))) as behind,
         followed(behind) as (_, began, beginnings),
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
     ):
         proxy.cut()
         await rig.send("ann@example.org")

@@ -7,11 +7,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from babygun.etcd import Watch
 from babygun.store import codec
+from babygun.store.cluster import checkin
 from babygun.store.cluster.checkin import CheckIn
 from babygun.store.keys import range_end
 from babygun.store.records import ApiProcess
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
@@ -31,7 +35,7 @@ async def checking_in(rig: Rig, accepted: Accepted) -> AsyncIterator[CheckIn]:
     check_in = CheckIn(rig.store, "api", accepted.record)
     task = asyncio.create_task(check_in.run())
     try:
-        await asyncio.wait_for(check_in.checked_in.wait(), 20)
+        await asyncio.wait_for(check_in.checked_in.wait(), PATIENCE)
         yield check_in
     finally:
         task.cancel()
@@ -58,7 +62,10 @@ async def says(rig: Rig, process_id: str, count: int) -> None:
 
 async def test_process_that_checks_in_has_a_record_on_its_lease(rig: Rig) -> None:
     accepted = Accepted()
-    async with checking_in(rig, accepted) as check_in:
+    async with (
+        rig_for(changed(rig.settings, lease_ttl=60.0)) as own,
+        checking_in(own, accepted) as check_in,
+    ):
         assert check_in.identity is not None and check_in.identity.trusted
         found = await rig.store.client.get(rig.store.keys.api(check_in.process_id))
         assert found is not None and found.lease == check_in.identity.lease_id
@@ -102,18 +109,20 @@ async def test_process_whose_lease_is_lost_checks_in_under_a_new_id(rig: Rig) ->
 
 
 async def test_process_that_leaves_reports_its_last_count_and_gives_the_lease_back(
-    rig: Rig,
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(checkin, "_AT_STOP", PATIENCE)
     accepted = Accepted()
-    async with checking_in(rig, accepted) as check_in:
-        key = rig.store.keys.api(check_in.process_id)
-    revision = (await rig.store.client.range(key, range_end(key))).revision
-    accepted.count = 7
-    await check_in.leave()
+    async with rig_for(changed(rig.settings, lease_ttl=60.0)) as own:
+        async with checking_in(own, accepted) as check_in:
+            key = rig.store.keys.api(check_in.process_id)
+        revision = (await rig.store.client.range(key, range_end(key))).revision
+        accepted.count = 7
+        await check_in.leave()
     assert await rig.store.client.get(key) is None
     last = None
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
         Watch(rig.store.client, key, range_end(key), revision=revision + 1) as batches,
     ):
         async for batch in batches:
@@ -128,13 +137,13 @@ async def test_process_that_leaves_reports_its_last_count_and_gives_the_lease_ba
 async def test_process_that_leaves_does_not_wait_for_an_etcd_that_is_away(rig: Rig) -> None:
     async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy:
         settings = changed(
-            rig.settings, etcd_endpoints=(proxy.url,), lease_ttl=60.0, etcd_timeout=30.0
+            rig.settings, etcd_endpoints=(proxy.url,), lease_ttl=600.0, etcd_timeout=60.0
         )
         async with rig_for(settings) as away:
             async with checking_in(away, Accepted()) as check_in:
                 pass
             proxy.cut()
-            async with asyncio.timeout(20):  # etcd_timeout is longer
+            async with asyncio.timeout(30):  # etcd_timeout is longer
                 await check_in.leave()
             proxy.mend()
 
@@ -142,13 +151,13 @@ async def test_process_that_leaves_does_not_wait_for_an_etcd_that_is_away(rig: R
 async def test_process_started_while_etcd_is_away_checks_in_when_it_is_back(rig: Rig) -> None:
     async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy:
         proxy.cut()
-        settings = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=0.3)
+        settings = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=2.0)
         async with rig_for(settings) as away:
             check_in = CheckIn(away.store, "worker", Accepted().record)
             task = asyncio.create_task(check_in.run())
             await asyncio.sleep(0.5)
             assert check_in.identity is None and check_in.process_id == ""
             proxy.mend()
-            await asyncio.wait_for(check_in.checked_in.wait(), 20)
+            await asyncio.wait_for(check_in.checked_in.wait(), PATIENCE)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -16,7 +16,7 @@ import pytest
 from aetcd import rpc
 
 from babygun.errors import SettingsError
-from babygun.etcd import EtcdClient, plain_http
+from babygun.etcd import EtcdClient, diagnosis, plain_http
 from babygun.etcd.access import set_roles
 from babygun.etcd.versions import NESTED_RIGHTS
 from babygun.pki.certificates import read_certificate
@@ -36,6 +36,7 @@ from babygun.worker import Worker
 from tests.support.certificates import Authority
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.guarded_etcd import as_user, guarded_etcd, role_permissions
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, quick, rig_for
 from tests.support.scraping import Scraped
@@ -47,7 +48,14 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that stands still for a moment is no etcd that does not answer."""
-    monkeypatch.setattr(health, "ANSWER", 20.0)
+    for module, name in (
+        (health, "ANSWER"),
+        (health, "START_PATIENCE"),
+        (health, "_EXPLAIN"),
+        (diagnosis, "PATIENCE"),
+        (plain_http, "PATIENCE"),
+    ):
+        monkeypatch.setattr(module, name, PATIENCE)
 
 
 @asynccontextmanager
@@ -67,8 +75,8 @@ async def refused(settings: Settings, role: Role = "worker") -> str:
     return str(raised.value)
 
 
-async def until(found: Checkup, ok: bool, within: float = 20.0) -> Health:
-    async with asyncio.timeout(within):
+async def until(found: Checkup, ok: bool) -> Health:
+    async with asyncio.timeout(PATIENCE):
         while True:
             await found.refresh()
             if (now := await found.check()).ok == ok:
@@ -276,7 +284,7 @@ async def test_member_that_is_down_is_a_warning_while_another_answers(rig: Rig) 
         changed(
             rig.settings,
             etcd_endpoints=(*rig.settings.etcd_endpoints, "http://127.0.0.1:1"),
-            etcd_timeout=3.0,
+            etcd_timeout=8.0,  # the one that is down takes all of it
         )
     ) as found:
         await found.refresh()
@@ -327,7 +335,7 @@ async def test_worker_of_another_cluster_that_starts_while_etcd_is_away_touches_
             assert not running.done()
             await asyncio.to_thread(server.start)
             with pytest.raises(SettingsError, match="belongs to the cluster 'north'"):
-                await asyncio.wait_for(running, 20)
+                await asyncio.wait_for(running, PATIENCE)
             after = await own.store.client.range(
                 own.store.keys.prefix, range_end(own.store.keys.prefix)
             )
@@ -350,15 +358,15 @@ async def test_workers_of_two_routings_under_one_prefix_are_reported_once_each_w
     monkeypatch.setattr(health, "INTERVAL", 0.1)
     with caplog.at_level(logging.INFO, "babygun.health"):
         async with (
-            rig.worker(lease_ttl=10.0) as one,
+            rig.worker(lease_ttl=60.0) as one,
             rig_for(changed(rig.settings, relays={"main": {"url": other_smtp.url}})) as second,
-            second.worker(lease_ttl=10.0) as other,
+            second.worker(lease_ttl=60.0) as other,
         ):
             for mine, theirs, smtp_port in (
                 (one, other, rig.settings),
                 (other, one, second.settings),
             ):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE):
                     while not (warnings := (await mine.health.check()).warnings):  # noqa: ASYNC110
                         await asyncio.sleep(0.05)
                 endpoint = load_routes(smtp_port).destinations["main"].endpoint
@@ -396,7 +404,7 @@ async def test_jobs_whose_relay_was_taken_out_of_the_settings_are_a_warning(
     async with (
         rig.worker(lease_ttl=10.0),
         checkup(rig.settings, "api") as found,
-        asyncio.timeout(20),
+        asyncio.timeout(PATIENCE),
     ):
         await found.refresh()
         while warning not in (await found.check()).warnings:
@@ -460,7 +468,7 @@ async def test_what_is_repaired_is_reported_too(
         await rig.store.client.put(rig.store.keys.cluster, b"south")
         with caplog.at_level(logging.INFO, "babygun.health"):
             running = asyncio.create_task(found.run())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while "problem found" not in caplog.messages:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
                 assert not found.joined
@@ -478,7 +486,7 @@ async def test_finding_is_not_taken_for_solved_while_etcd_is_away(rig: Rig) -> N
     async with proxy_to(rig.settings.etcd_endpoints[0]) as proxy:
         away = changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=1.0)
         async with checkup(away) as found:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while not (warnings := (await until(found, ok=True)).warnings):
                     pass  # on a busy machine a read may take longer than etcd_timeout
             [held] = warnings
@@ -488,7 +496,7 @@ async def test_finding_is_not_taken_for_solved_while_etcd_is_away(rig: Rig) -> N
             assert not now.ok and now.warnings == [held]
             proxy.mend()
             await steering.resume(rig.store, "mx:google")
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 while (await until(found, ok=True)).warnings:
                     pass
 
@@ -497,12 +505,13 @@ async def test_etcd_that_hangs_is_reported_before_the_probe_gives_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "ANSWER", 1.0)
+    monkeypatch.setattr(health, "_EXPLAIN", 1.5)
     server = EtcdServer().start()
     try:
         async with checkup(Settings(etcd_endpoints=(server.endpoint,), etcd_timeout=30.0)) as found:
             await until(found, ok=True)
             server.pause()
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(20):  # etcd_timeout is longer
                 verdict = await found.check()
             assert not verdict.ok and verdict.reasons == [
                 f"etcd does not answer within {health.ANSWER:g} s"

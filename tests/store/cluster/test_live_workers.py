@@ -13,6 +13,7 @@ from babygun.store.cluster.live_workers import Gone, follow_live_workers
 from babygun.store.emails.claims import claim
 from babygun.store.keys import JobRef
 from tests.store.cluster.workers import record
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 Change = tuple[set[str], list[Gone]]
@@ -34,7 +35,7 @@ async def following(rig: Rig) -> AsyncIterator[asyncio.Queue[Change]]:
 
 
 async def next_of(changes: asyncio.Queue[Change]) -> Change:
-    return await asyncio.wait_for(changes.get(), 20)
+    return await asyncio.wait_for(changes.get(), PATIENCE)
 
 
 async def write(rig: Rig, name: str, lease: int, *, draining: bool = False) -> None:
@@ -43,7 +44,7 @@ async def write(rig: Rig, name: str, lease: int, *, draining: bool = False) -> N
 
 
 async def test_live_workers_are_those_on_a_lease_that_do_not_drain(rig: Rig) -> None:
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     await write(rig, "a", lease)
     await write(rig, "by-hand", 0)
     await write(rig, "draining", lease, draining=True)
@@ -58,7 +59,7 @@ async def test_live_workers_are_those_on_a_lease_that_do_not_drain(rig: Rig) -> 
 
 async def test_worker_that_is_gone_is_reported_with_the_jobs_that_it_owned(rig: Rig) -> None:
     client = rig.store.client
-    lease, other = await client.grant(60), await client.grant(60)
+    lease, other = await client.grant(600), await client.grant(600)
     await write(rig, "a", lease)
     await write(rig, "b", other)
     refs = [JobRef(await rig.send(f"r{n}@example.org"), "main") for n in range(2)]

@@ -16,6 +16,7 @@ from babygun.store.cluster.processes import Processes
 from babygun.store.cluster.rates import STEP
 from babygun.store.records import ApiProcess, Worker
 from tests.store.cluster.workers import record
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 
@@ -31,7 +32,7 @@ async def following(rig: Rig) -> AsyncIterator[Processes]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -17,6 +17,7 @@ from babygun.store.cluster.processes import list_workers
 from babygun.store.cluster.worker_clocks import wrong_clocks
 from tests.store.cluster.workers import record
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed, rig_for
 
 
@@ -46,31 +47,42 @@ async def found_in(store: Store) -> dict[str, str]:
     return await wrong_clocks(store, await list_workers(store))
 
 
-async def test_clock_that_is_behind_is_found_by_the_next_check_ins(rig: Rig) -> None:
-    async with checking_in(rig, "slow", checked_in=-400), checking_in(rig, "good", checked_in=0):
-        found = await found_in(rig.store)
+@pytest.fixture
+async def patient(rig: Rig) -> AsyncIterator[Rig]:
+    """Waits long for the next check-ins. A check-in may be on its way for five seconds."""
+    async with rig_for(changed(rig.settings, lease_ttl=60.0, etcd_timeout=5.0)) as own:
+        own.store.client.timeout = PATIENCE
+        yield own
+
+
+async def test_clock_that_is_behind_is_found_by_the_next_check_ins(patient: Rig) -> None:
+    async with (
+        checking_in(patient, "slow", checked_in=-440),
+        checking_in(patient, "good", checked_in=0),
+    ):
+        found = await found_in(patient.store)
     assert list(found) == ["slow"]
     assert "the clock of worker slow on host host is 7 min behind" in found["slow"]
 
 
-async def test_old_check_in_of_a_worker_that_then_checks_in_says_nothing(rig: Rig) -> None:
-    await check_in(rig, "worker", checked_in=-400)
-    workers = await list_workers(rig.store)
-    async with checking_in(rig, "worker", checked_in=0):
-        assert await wrong_clocks(rig.store, workers) == {}
+async def test_old_check_in_of_a_worker_that_then_checks_in_says_nothing(patient: Rig) -> None:
+    await check_in(patient, "worker", checked_in=-400)
+    workers = await list_workers(patient.store)
+    async with checking_in(patient, "worker", checked_in=0):
+        assert await wrong_clocks(patient.store, workers) == {}
 
 
 async def test_check_in_that_waited_in_etcd_says_nothing_where_the_next_one_is_right(
-    rig: Rig,
+    patient: Rig,
 ) -> None:
-    await check_in(rig, "worker", checked_in=-400)
-    workers = await list_workers(rig.store)
-    check = asyncio.create_task(wrong_clocks(rig.store, workers))
+    await check_in(patient, "worker", checked_in=-400)
+    workers = await list_workers(patient.store)
+    check = asyncio.create_task(wrong_clocks(patient.store, workers))
     late = record("worker", checked_in=-30)
     while not check.done():  # the late one comes again until the watch has it: then a right one
         for worker in (late, record("worker")):
-            key = rig.store.keys.worker("worker")
-            await rig.store.client.put(key, codec.encode_state(worker))
+            key = patient.store.keys.worker("worker")
+            await patient.store.client.put(key, codec.encode_state(worker))
     assert check.result() == {}
 
 
@@ -88,7 +100,7 @@ async def test_check_ins_that_etcd_refuses_say_nothing_of_clocks(settings: Setti
                     memberID=status.member,
                     alarm=rpc.AlarmType.NOSPACE,
                 ),
-                timeout=20,
+                timeout=PATIENCE,
             )
             with pytest.raises(OutOfSpace):
                 await check_in(rig, "worker", checked_in=0)

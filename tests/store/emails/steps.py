@@ -15,7 +15,7 @@ HARD = RecipientResult("fail", "bad_mailbox", 550)
 
 
 async def lease(rig: Rig) -> int:
-    return await rig.store.client.grant(60)
+    return await rig.store.client.grant(600)
 
 
 async def claimed(

@@ -20,6 +20,7 @@ from babygun.store.suppressions.suppressions import remove
 from tests.store.emails.steps import OK, claimed, pending
 from tests.support.faulty_etcd import FaultyProcess
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
@@ -31,7 +32,7 @@ async def _accept(store: Store, email: Email, content: Content, **key: str) -> A
 async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=10.0)) as far,
+        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=PATIENCE)) as far,
     ):
         await far.store.client.get(b"/warm")
         proxy.swallow_answers()
@@ -39,7 +40,7 @@ async def test_accept_whose_answer_is_lost_is_stored_once(rig: Rig) -> None:
         await rig.written(rig.store.keys.emails)
         proxy.cut()
         proxy.mend()
-        email_id = await asyncio.wait_for(sending, 20)
+        email_id = await asyncio.wait_for(sending, PATIENCE)
     seen = await check_invariants(rig.store)
     assert list(seen.emails) == [email_id]
 
@@ -72,7 +73,7 @@ async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stor
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def forgotten(store: Store, chunks: object) -> int:
-        return await store.client.grant(60)
+        return await store.client.grant(600)
 
     monkeypatch.setattr(acceptance, "_upload", forgotten)
     with pytest.raises(OutcomeUnknown, match="expired"):

@@ -50,7 +50,7 @@ async def test_depth_distinguishes_queues_states_and_owned_jobs(two_queues: Rig)
         await rig.send("ann@b.example", "bob@a.example")
     for _ in range(3):
         await rig.send("ann@b.example", send_at=utc_now() + timedelta(hours=1))
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     email_id = await rig.send("ann@b.example")
     assert await claim(rig.store, JobRef(email_id, "b"), worker_id="w", lease_id=lease)
     await rig.store.client.put(rig.store.keys.worker("w"), b"", lease)

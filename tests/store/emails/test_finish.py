@@ -14,6 +14,7 @@ from babygun.store.keys import range_end
 from tests.store.emails.steps import HARD, HELD, OK, SOFT, claimed, lease, pending
 from tests.support.faulty_etcd import Fault, FaultyProcess
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 
@@ -128,7 +129,7 @@ async def test_acceptance_and_an_end_are_as_few_writes_as_can_be(rig: Rig) -> No
 async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=30.0)) as far,
+        rig_for(changed(rig.settings, etcd_endpoints=(proxy.url,), etcd_timeout=PATIENCE)) as far,
     ):
         email_id = await rig.send("ann@example.org")
         got = await claimed(far, email_id)
@@ -138,7 +139,7 @@ async def test_finish_whose_answer_is_lost_is_written_once(rig: Rig) -> None:
         await rig.ended(email_id)
         proxy.cut()  # the answer is lost with its connection
         proxy.mend()
-        done = await asyncio.wait_for(finishing, 20)
+        done = await asyncio.wait_for(finishing, PATIENCE)
     assert done.written and not done.dropped
     assert await rig.events(email_id) == ["accepted", "delivered"]
     await check_invariants(rig.store)

@@ -167,7 +167,7 @@ async def test_result_of_a_stall_counts_though_somebody_in_the_queue_bounced_lat
     first.result.results["bob@example.org"] = SOFT  # type: ignore[index]
     await finish(rig.store, [first])
     await on_request.send_now(rig.store, email_id)
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     stalled = await claimed(rig, email_id, lease_id=lease)
     await rig.store.client.revoke(lease)
     assert await late_bounce(rig.store, path(email_id), NO_MAILBOX) == "applied"

@@ -127,7 +127,7 @@ async def test_listing_filters_by_client_status_and_tag(rig: Rig) -> None:
 
 
 async def test_listing_of_failed_emails_goes_by_their_index(rig: Rig) -> None:
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     ids = [await rig.send("ann@example.org") for _ in range(6)]
     for email_id in ids[::2]:
         got = await claim(rig.store, JobRef(email_id, "main"), worker_id="w", lease_id=lease)
@@ -287,7 +287,7 @@ async def test_listing_shows_who_sends_and_finds_those_that_are_sent_or_wait(
     two_queues: Rig,
 ) -> None:
     rig = two_queues
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     waits, both, one, over = [await rig.send("ann@a.example", "bob@b.example") for _ in range(4)]
     later = await rig.send("ann@a.example", send_at=utc_now() + timedelta(hours=1))
 
@@ -331,7 +331,7 @@ async def test_listing_of_what_is_sent_reads_no_others(rig: Rig, reads: list[int
         rig.store,
         JobRef(old, "main"),
         worker_id="w",
-        lease_id=await rig.store.client.grant(60),
+        lease_id=await rig.store.client.grant(600),
     )
     await put_emails(rig, (utc_now().timestamp() * 1000 + n for n in range(2000)))
     reads.clear()
@@ -343,7 +343,7 @@ async def test_page_is_of_one_moment_whatever_happens_while_it_is_read(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = [await rig.send("ann@example.org") for _ in range(3)]
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     original = rig.store.client.read
 
     async def late(*args: object, **kwargs: object) -> object:

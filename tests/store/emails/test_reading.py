@@ -29,7 +29,7 @@ async def test_reading_shows_who_is_sending(rig: Rig) -> None:
         rig.store,
         JobRef(email_id, "main"),
         worker_id="w9",
-        lease_id=await rig.store.client.grant(60),
+        lease_id=await rig.store.client.grant(600),
     )
     view = await get_email(rig.store, email_id)
     assert (

@@ -22,6 +22,7 @@ from babygun.store.emails.ready_jobs import (
     shard_range,
 )
 from babygun.store.keys import JobRef
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 JOB = Job(100, 1)
@@ -110,9 +111,9 @@ async def test_follow_jobs_brings_what_becomes_ready_in_these_shards(rig: Rig) -
 
     following = asyncio.create_task(follow_jobs(rig.store, 4, 6, read=read_all, arrived=take))
     try:
-        assert shard_of((await asyncio.wait_for(arrived.get(), 20)).ref.email_id) == "05"
+        assert shard_of((await asyncio.wait_for(arrived.get(), PATIENCE)).ref.email_id) == "05"
         await add(rig, 6, "main")
         [last] = await add(rig, 4, "main")
-        assert await asyncio.wait_for(arrived.get(), 20) == ReadyJob(last, JOB)
+        assert await asyncio.wait_for(arrived.get(), PATIENCE) == ReadyJob(last, JOB)
     finally:
         await cancel_all(following)

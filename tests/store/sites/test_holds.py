@@ -21,6 +21,7 @@ from babygun.store.sites.holds import (
     quote,
     take_turn,
 )
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
@@ -113,7 +114,7 @@ async def test_holds_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) -
     await rig.store.client.put(rig.store.keys.hold("broken"), b"no JSON")
     following = asyncio.create_task(holds.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             held = await begin(rig.store, "main", REFUSED, worker_id="w1")
             assert held and await changes.get() == "main"
             assert holds.by_name == {"main": held}

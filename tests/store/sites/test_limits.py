@@ -10,6 +10,7 @@ from babygun.routing.providers import Limits, Rate
 from babygun.runtime.clock import utc_now
 from babygun.store.records import SomeLimits
 from babygun.store.sites.limits import SharedLimits, end, list_limits, write, write_by_operator
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 TABLE = Limits(10, 100, Rate(100, 1.0))
@@ -61,7 +62,7 @@ async def test_limits_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) 
     kept = await write(store, "mx:a", LESS, reply=REPLY, lasts=60.0, worker_id="w", before=None)
     following = asyncio.create_task(limits.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await changed.get() == "mx:a" and limits.by_name == {"mx:a": kept}
             await store.client.put(store.keys.limit("mx:b"), b"rubbish")
             await end(store, "mx:a")

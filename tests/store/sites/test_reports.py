@@ -11,7 +11,7 @@ from tests.support.rig import Rig
 
 async def test_reports_of_all_workers_are_added_up(rig: Rig) -> None:
     store, now = rig.store, utc_now()
-    lease = await store.client.grant(60)
+    lease = await store.client.grant(600)
     limits = Limits(2, 20, Rate(5, 1.0))
     one = SiteReport(
         site="mx:a", queues=1, waiting=3, oldest=now, limits=limits, sent=2, asked={"busy": 1}

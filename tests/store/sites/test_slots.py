@@ -6,11 +6,12 @@ import asyncio
 
 from babygun.store.cluster.checkin import Identity
 from babygun.store.sites.slots import Slots, give_back, take, want, want_no_more
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 
 async def lease(rig: Rig) -> int:
-    identity = Identity(rig.store.client, 30, "w")
+    identity = Identity(rig.store.client, 600, "w")
     await identity.start()
     return identity.lease_id
 
@@ -40,7 +41,7 @@ async def test_slots_and_those_who_wait_are_followed(rig: Rig) -> None:
     first, _ = await take(store, "mx:a", 2, worker_id="w1", lease_id=lease_id)
     following = asyncio.create_task(slots.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await changed.get() == "mx:a"
             assert slots.taken("mx:a") == {2: first} and slots.wanted("mx:a") == set()
             assert slots.of_worker("w1") == [("mx:a", 2, first.created)]

@@ -180,7 +180,7 @@ async def test_bounce_whose_write_has_an_unknown_outcome_is_there_once(rig: Rig)
 
 async def test_result_that_is_dropped_suppresses_nothing(rig: Rig) -> None:
     email_id = await rig.send("ann@example.org")
-    lease = await rig.store.client.grant(60)
+    lease = await rig.store.client.grant(600)
     old = await claimed(rig, email_id, "old", lease)
     await rig.store.client.revoke(lease)
     await claimed(rig, email_id, "new")

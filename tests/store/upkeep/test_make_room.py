@@ -19,6 +19,7 @@ from tests.support.full_store import delete_others, fill_by_others
 from tests.support.guarded_etcd import as_user, guard, role_permissions
 from tests.support.paths import ROOT
 from tests.support.procedures import bash, shell_blocks
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed, rig_for
 
 QUOTA = 20 << 20
@@ -39,6 +40,7 @@ async def full_etcd(rig: Rig) -> AsyncIterator[Rig]:
             changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
         ) as own:
             await fill_by_others(own.store, 100_000)
+            assert await own.store.client.alarms() == ["NOSPACE"]
             yield own
 
 
@@ -63,7 +65,7 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
             await fill_by_others(own.store, 100_000)
             await own.emptied(own.store.keys.contents)
             await delete_others(own.store)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 # The first round may lift the alarm while etcd's file is still too large.
                 while (sent := await sent_unless_full(own)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
@@ -74,8 +76,10 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
 async def test_worker_that_starts_under_the_alarm_lifts_it_too(rig: Rig) -> None:
     async with full_etcd(rig) as own:
         await delete_others(own.store)
-        async with own.worker():  # it can't check in before
-            assert await own.store.client.alarms() == []
+        async with own.worker(), asyncio.timeout(PATIENCE):  # it can't check in before
+            # The first round may lift it while etcd's file is still too large; then it comes back.
+            while await own.store.client.alarms():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
 
 @needs_ability(COUNTED_QUOTA)
@@ -84,8 +88,10 @@ async def test_room_is_made_in_one_call_that_says_what_it_did(rig: Rig) -> None:
         await delete_others(own.store)
         said = [sentence async for sentence in make_room(own.store)]
         words = [sentence.split()[0] for sentence in said]
-        # etcd frees compacted pages a little later, so it may take a second round.
-        assert words[0] == "compacted:" and words[-3:] == ["defragmented", "lifted", "etcd"]
+        assert (words[0], words[-1]) == ("compacted:", "etcd")
+        # etcd frees compacted pages a little later, so it may take a second round. The first one
+        # may have lifted the alarm for good.
+        assert {"defragmented", "lifted"} <= set(words)
         assert (await own.store.client.status()).db_size < QUOTA / 10
         await own.send("ann@example.org")
 
@@ -108,7 +114,7 @@ async def test_etcd_full_of_mail_that_waits_takes_it_all_with_the_quota_that_is_
             assert said[-1] == "etcd is still full after round 2 of 2"
             quota = re.search(r"bytes to (\d+) or more", str(refused.value))
             assert quota and QUOTA < int(quota[1]) < 3 * QUOTA
-            server.restart(f"--quota-backend-bytes={quota[1]}")
+            await asyncio.to_thread(server.restart, f"--quota-backend-bytes={quota[1]}")
             assert [each async for each in make_room(own.store)][-1] == "etcd takes writes"
             async with own.worker():
                 ended = await own.ended(*accepted, within=90)
@@ -121,6 +127,7 @@ async def test_steps_by_hand_lift_the_alarm_as_the_page_has_them(
 ) -> None:
     async with full_etcd(rig) as own:
         monkeypatch.setenv("ETCDCTL_ENDPOINTS", own.settings.etcd_endpoints[0])
+        monkeypatch.setenv("ETCDCTL_DIAL_TIMEOUT", f"{PATIENCE:.0f}s")
         page = (ROOT / "etcd/schema.md").read_text()
         foreign, room = shell_blocks(page.partition("## When etcd is full")[2])
         assert (await bash(foreign)).split()[1:] == ["other"]

@@ -10,6 +10,7 @@ from babygun.etcd import EtcdClient
 from babygun.store.keys import range_end
 from babygun.store.upkeep.retention import KEY_BYTES, SHARED_KEYS, LeasePool
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.tries import failed_softly
@@ -42,7 +43,7 @@ async def test_ended_email_goes_when_its_retention_is_over_and_an_incomplete_one
 
 async def test_failed_email_keeps_its_content_as_long_as_its_record(rig: Rig) -> None:
     async with (
-        rig_for(changed(rig.settings, retention=60.0, contents_retention=1.0)) as short,
+        rig_for(changed(rig.settings, retention=600.0, contents_retention=1.0)) as short,
         short.worker(),
     ):
         delivered, failed = (
@@ -87,16 +88,18 @@ async def test_lease_that_is_not_granted_fails_all_who_wait_by_one_request(rig: 
 
     async with (
         proxy_to(rig.settings.etcd_endpoints[0]) as proxy,
-        Counting([proxy.url], timeout=3.0) as client,
+        Counting([proxy.url], timeout=PATIENCE) as client,
     ):
         await client.status()
+        client.timeout = 3.0
         proxy.swallow_answers()
         pool = LeasePool(client, rig.store.keys, "emails", 600)
         results = await asyncio.gather(*(pool.lease(1) for _ in range(20)), return_exceptions=True)
         assert {type(result) for result in results} == {EtcdUnavailable}, "nothing hangs on it"
         assert asked == 1
         proxy.mend()
-        async with asyncio.timeout(20):
+        client.timeout = PATIENCE
+        async with asyncio.timeout(PATIENCE):
             while True:
                 with suppress(EtcdUnavailable):
                     assert await pool.lease(1)

@@ -12,6 +12,7 @@ from babygun.runtime.tasks import cancel_all
 from babygun.store.webhooks.change import change_webhook, delete_webhook
 from babygun.store.webhooks.known import KnownWebhooks
 from tests.store.webhooks.steps import new_webhook
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 
@@ -24,7 +25,7 @@ class Following:
 
     async def until(self, *urls: str) -> None:
         """Waits until the known webhooks have these URLs."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while sorted(webhook.url for _, webhook in self.known.all()) != sorted(urls):
                 self._changed.clear()
                 await self._changed.wait()

@@ -50,7 +50,7 @@ class Owned:
         self.client = client.identity
         webhook, _ = await create_webhook(self.store, self.client, url="https://a.example/")
         self.id = webhook.id
-        self.leases = [await self.store.client.grant(60) for _ in range(2)]
+        self.leases = [await self.store.client.grant(600) for _ in range(2)]
         now = utc_now()
         for _ in range(notices):
             ref = NoticeRef(self.id, f"{new_email_id()}-0001-delivered")
