@@ -144,6 +144,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
 
 
+@pytest.mark.timeout(300)  # 70 MB of mail; a busy machine takes a minute
 async def test_worker_keeps_a_small_etcd_going_and_touches_no_incomplete_email(
     rig: Rig, quick: None
 ) -> None:
