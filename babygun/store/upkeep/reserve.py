@@ -82,6 +82,7 @@ class Reserve:
         enough = LEAST * fullness.quota >= _BATCH_KEYS / 3 * CHUNK_BYTES  # whatever the size
         if enough or fullness.in_use < _LOOK_ABOVE:
             self._stored = 0.0
+            self._looked = -_LOOK_AGAIN  # once it matters, it matters at once
         elif now - self._looked >= _LOOK_AGAIN:
             self._looked = now
             large = [size for size in await self._sizes() if size >= _LARGE]

@@ -64,3 +64,15 @@ async def test_reserve_learns_the_size_of_stored_emails_wherever_they_are(
         await reserve.measure()
         assert reserve.share > 0.2
     assert reserve_of(rig.store, 256, in_use=10).share == LEAST
+
+
+async def test_reserve_is_right_as_soon_as_the_sizes_of_emails_matter_again(rig: Rig) -> None:
+    """Shedding had made much room, and a burst of large e-mails takes it within seconds."""
+    await rig.send("ann@example.org", body="x" * 100_000)
+    fullness = Fullness(rig.store.client, 256 * MIB)
+    reserve, shares = Reserve(rig.store, fullness), []
+    for second, mib in enumerate((100, 10, 100)):
+        fullness.add(Size(float(second), mib * MIB, 100 * MIB, second))
+        await reserve.measure()
+        shares.append(reserve.share)
+    assert shares[0] == shares[2] > 0.2 and shares[1] == LEAST
