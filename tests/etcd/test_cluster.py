@@ -55,7 +55,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
     acknowledged: list[bytes] = []
     acknowledgements = Count()
     async with (
-        EtcdClient(cluster.endpoints, timeout=6) as client,
+        EtcdClient(cluster.endpoints) as client,
         EtcdClient(cluster.endpoints[::-1], keepalive=2) as watcher,
     ):
         batcher = Batcher(client)
@@ -77,6 +77,7 @@ async def test_leader_lost_under_load_what_was_acknowledged_is_there_and_the_wat
 
         lease = Lease(client, 60)
         await lease.start()
+        client.timeout = 6.0
         alive = asyncio.create_task(lease.run())
         async with Watch(watcher, b"w/", b"w0", revision=0) as watching:
             seen: list[bytes] = []

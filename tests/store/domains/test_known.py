@@ -14,6 +14,7 @@ from babygun.store import Store
 from babygun.store.domains.change import checked, delete_domain, share_domain
 from babygun.store.domains.known import KnownDomains
 from tests.store.domains.steps import NAME, client_of, new_domain
+from tests.support.processes import PATIENCE
 
 
 class Following:
@@ -25,7 +26,7 @@ class Following:
 
     async def until(self, **holders: list[str]) -> None:
         """Waits until the known domains have these clients, by the first label."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while {
                 one.name.partition(".")[0]: list(one.clients) for one in self.known.all()
             } != holders:

@@ -29,6 +29,7 @@ from babygun.store.webhooks.change import create_webhook
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, pending
 from tests.support.invariants import check_invariants
 from tests.support.outbox_invariants import _decode_event
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed
 
 NO_MAILBOX = Bounce(
@@ -197,7 +198,7 @@ async def test_bounce_message_that_is_faster_than_its_result_waits_for_it(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(late, "_LOOK_AGAIN", 0.01)
-    monkeypatch.setattr(late, "_PATIENCE", 20.0)
+    monkeypatch.setattr(late, "_PATIENCE", PATIENCE)
     email_id = await rig.send("ann@example.org")
     got = await claimed(rig, email_id)
     task = asyncio.create_task(late_bounce(rig.store, path(email_id), NO_MAILBOX))

@@ -16,6 +16,7 @@ from babygun.store.warm_ups.sources import (
     read_source,
     skip,
 )
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 
@@ -52,7 +53,7 @@ async def test_worker_follows_the_sources_and_leaves_out_what_it_cannot_read(rig
         await known.complete.wait()
         assert not known.by_name
         await begin(rig.store, "example.com", utc_now())
-        assert await asyncio.wait_for(changed.get(), 20) == "example.com"
+        assert await asyncio.wait_for(changed.get(), PATIENCE) == "example.com"
         source: Source = known.by_name["example.com"].source
         assert not source.skipped
     finally:
