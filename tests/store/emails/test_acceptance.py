@@ -62,11 +62,11 @@ async def test_accept_that_is_refused_and_can_not_be_read_back_is_unknown(
 
     email, content = rig.email("ann@example.org")
     await _accept(rig.store, email, content)
-    async with rig_for(changed(rig.settings, etcd_timeout=3.0)) as hasty:
-        await hasty.store.client.grant(5)  # it is connected now
-        monkeypatch.setattr(hasty.store.client, "get", away)
+    monkeypatch.setattr(acceptance, "_PAUSE", 600.0)  # one try, so its error is the last one
+    async with rig_for(rig.settings) as own:
+        monkeypatch.setattr(own.store.client, "get", away)
         with pytest.raises(OutcomeUnknown, match="away"):
-            await _accept(hasty.store, email, content)
+            await _accept(own.store, email, content)
 
 
 async def test_accept_of_a_large_email_whose_chunks_are_gone_is_unknown_and_stores_nothing(
