@@ -58,6 +58,7 @@ class Followed(Generic[K]):
         self._name_of, self._decode, self._changed = name_of, decode, changed
         self.by_name: dict[str, K] = {}
         self.complete = asyncio.Event()
+        self._followed = 0  # the revision up to which changes were followed or read
 
     async def run(self) -> NoReturn:
         """Follows them until cancelled."""
@@ -68,6 +69,7 @@ class Followed(Generic[K]):
                     self._forget(self._name_of(event.kv.key), event.kv.mod_revision)
                 elif kept := self._decode(event.kv):
                     self.learn(kept)
+            self._followed = max(self._followed, batch.revision)
 
         await follow(
             self._store.client,
@@ -84,8 +86,11 @@ class Followed(Generic[K]):
         A state that was known before, and is newer than what is read, comes from data that etcd
         has no more: it was restored. Nothing else would ever say that such a state has ended.
         """
-        known = dict(self.by_name)
+        known, followed = dict(self.by_name), self._followed
         found = await self._store.client.range(self._prefix, range_end(self._prefix))
+        if self._followed > max(followed, found.revision):
+            return found.revision  # the watch was faster: all of this is known, and more
+        self._followed = 0
         now = {kept.name: kept for kv in found.kvs if (kept := self._decode(kv))}
         for name, before in known.items():
             if before.revision > (now[name].revision if name in now else found.revision):
@@ -94,13 +99,14 @@ class Followed(Generic[K]):
             self._forget(name, found.revision)
         for kept in now.values():
             self.learn(kept)
+        self._followed = found.revision
         self.complete.set()
         return found.revision
 
     def learn(self, kept: K) -> None:
-        """Takes in a state that was read or written, unless a newer one is known."""
+        """Takes in a state that was read or written, unless a newer one is known, or its end."""
         known = self.by_name.get(kept.name)
-        if known is None or known.revision < kept.revision:
+        if kept.revision > (known.revision if known else self._followed - 1):
             self.by_name[kept.name] = kept
             self._changed(kept.name)
 

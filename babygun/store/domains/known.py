@@ -140,7 +140,7 @@ class KnownDomains:
                     self._take(event.kv)
                 else:
                     self.forget(self._keys.last_part(event.kv.key), event.kv.mod_revision)
-                self._followed = event.kv.mod_revision
+            self._followed = batch.revision  # not before: several can be of one revision
 
         await follow(
             self._client, prefix, range_end(prefix), what="domains", read=read, changed=changed

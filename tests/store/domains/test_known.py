@@ -8,9 +8,10 @@ from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
+from babygun.etcd import Txn, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.tasks import cancel_all
-from babygun.store import Store
+from babygun.store import Store, codec
 from babygun.store.domains.change import checked, delete_domain, share_domain
 from babygun.store.domains.known import KnownDomains
 from tests.store.domains.steps import NAME, client_of, new_domain
@@ -44,6 +45,17 @@ async def _following(store: Store) -> AsyncIterator[Following]:
         yield following
     finally:
         await cancel_all(task)
+
+
+async def test_domains_that_change_in_one_transaction_are_all_followed(store: Store) -> None:
+    shop, other = await client_of(store, "shop"), await client_of(store, "other")
+    domains = [await new_domain(store, shop, name) for name in ("a.example", "b.example")]
+    async with _following(store) as following:
+        await following.until(a=[shop], b=[shop])
+        shared = [replace(domain, clients=(shop, other)) for domain in domains]
+        puts = [put(store.keys.domain(one.name), codec.encode_state(one)) for one in shared]
+        await store.client.txn(Txn([], puts))
+        await following.until(a=[shop, other], b=[shop, other])
 
 
 async def test_known_domains_follow_what_is_made_shared_verified_and_deleted(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from babygun.email.tries import RecipientResult
 from babygun.errors import LeaseNotFound
+from babygun.etcd.client import Range
 from babygun.runtime.clock import utc_now
+from babygun.runtime.tasks import cancel_all
 from babygun.store import codec
 from babygun.store.records import Hold
 from babygun.store.sites.holds import (
@@ -26,6 +31,16 @@ from tests.support.rig import Rig
 
 REFUSED = RecipientResult("hold", "authentication", 535, "5.7.8", "Authentication failed")
 BLOCKED = RecipientResult("hold", "ip_block", 554, "5.7.1", "Blocked \x1b[31m" + "x" * 2000)
+
+
+@asynccontextmanager
+async def follows(holds: Holds) -> AsyncIterator[None]:
+    following = asyncio.create_task(holds.run())
+    try:
+        await asyncio.wait_for(holds.complete.wait(), PATIENCE)
+        yield
+    finally:
+        await cancel_all(following)
 
 
 async def test_hold_that_many_workers_begin_at_once_is_written_by_one(rig: Rig) -> None:
@@ -112,18 +127,13 @@ async def test_holds_are_followed_and_a_key_put_by_hand_stops_nobody(rig: Rig) -
     changes: asyncio.Queue[str] = asyncio.Queue()
     holds = Holds(rig.store, changes.put_nowait)
     await rig.store.client.put(rig.store.keys.hold("broken"), b"no JSON")
-    following = asyncio.create_task(holds.run())
-    try:
-        async with asyncio.timeout(PATIENCE):
-            held = await begin(rig.store, "main", REFUSED, worker_id="w1")
-            assert held and await changes.get() == "main"
-            assert holds.by_name == {"main": held}
-            await rig.store.client.delete(rig.store.keys.hold("main"))
-            assert await changes.get() == "main"
-            assert not holds.by_name
-    finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+    async with follows(holds), asyncio.timeout(PATIENCE):
+        held = await begin(rig.store, "main", REFUSED, worker_id="w1")
+        assert held and await changes.get() == "main"
+        assert holds.by_name == {"main": held}
+        await rig.store.client.delete(rig.store.keys.hold("main"))
+        assert await changes.get() == "main"
+        assert not holds.by_name
 
 
 async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
@@ -136,6 +146,39 @@ async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
     await rig.store.client.delete(rig.store.keys.hold("a"))
     await holds.read()
     assert holds.by_name == {"b": kept}
+
+
+async def test_hold_whose_end_was_read_is_not_learnt_again_from_before(rig: Rig) -> None:
+    """A watch may tell late of the beginning, and so may the process that wrote it."""
+    holds = Holds(rig.store)
+    ended, kept = [await begin(rig.store, name, REFUSED, worker_id="w1") for name in ("a", "b")]
+    assert ended and kept
+    await rig.store.client.delete(rig.store.keys.hold("a"))
+    await holds.read()
+    holds.learn(ended)
+    assert holds.by_name == {"b": kept}
+
+
+async def test_hold_that_ends_while_it_is_read_is_not_known(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes: asyncio.Queue[str] = asyncio.Queue()
+    holds = Holds(rig.store, changes.put_nowait)
+    read = rig.store.client.range
+
+    async def overtaken(*words: Any, **more: Any) -> Range:
+        found = await read(*words, **more)
+        await rig.store.client.delete(rig.store.keys.hold("main"))
+        assert await changes.get() == "main"  # the watch has told of its end
+        return found
+
+    async with follows(holds), asyncio.timeout(PATIENCE):
+        await begin(rig.store, "main", REFUSED, worker_id="w1")
+        assert await changes.get() == "main"
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.store.client, "range", overtaken)
+            await holds.read()
+        assert not holds.by_name
 
 
 async def test_hold_that_was_changed_after_the_backup_that_was_restored_is_as_etcd_has_it(
