@@ -25,7 +25,7 @@ from babygun.dev.installation import Installation
 from babygun.dev.options import Options, RelayAddress
 from babygun.dev.report import SentenceLog
 from babygun.dev.terminal import Terminal
-from babygun.errors import EtcdUnavailable, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
 from babygun.runtime.clock import utc_now
 from babygun.runtime.processes.programs import Programs
 from babygun.runtime.processes.supervisor import Supervisor
@@ -57,7 +57,8 @@ async def ensure_client(
 ) -> None:
     """Makes the API client of client.json in etcd, unless etcd has it already.
 
-    Again while etcd does not answer: its members have just come up, and may choose a leader anew.
+    It tries again while etcd does not answer: its members have just come up, and may choose a
+    new leader.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -71,7 +72,7 @@ async def ensure_client(
                 store, name="babygun dev", scopes=SCOPES, client_id=client_id, secret=secret
             )
             return
-        except (EtcdUnavailable, OutcomeUnknown):
+        except (EtcdUnavailable, OutcomeUnknown, Conflict):  # a write may come late
             if time.monotonic() > deadline:
                 raise
             await asyncio.sleep(0.2)

@@ -89,7 +89,7 @@ class Followed(Generic[K]):
         known, followed = dict(self.by_name), self._followed
         found = await self._store.client.range(self._prefix, range_end(self._prefix))
         if self._followed > max(followed, found.revision):
-            return found.revision  # the watch was faster: all of this is known, and more
+            return found.revision  # others were faster: all of this is known, and more
         self._followed = 0
         now = {kept.name: kept for kv in found.kvs if (kept := self._decode(kv))}
         for name, before in known.items():
@@ -104,9 +104,9 @@ class Followed(Generic[K]):
         return found.revision
 
     def learn(self, kept: K) -> None:
-        """Takes in a state that was read or written, unless a newer one is known, or its end."""
+        """Takes in a state that was read or written, unless a newer one, or its end, is known."""
         known = self.by_name.get(kept.name)
-        if kept.revision > (known.revision if known else self._followed - 1):
+        if kept.revision > (known.revision if known else self._followed):
             self.by_name[kept.name] = kept
             self._changed(kept.name)
 

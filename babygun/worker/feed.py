@@ -32,8 +32,8 @@ from babygun.worker.unread import Full
 
 _LEAST_READ = 8  # jobs of a shard, in one read of a whole slice
 _SEARCH = 64  # the same, where a read finds nothing that has room here
-_SHARE = 20  # such a read takes one part in so many of the time
-_LONGEST_PAUSE = 10.0  # s, after it: it also takes long where this process stood still
+_SHARE = 20  # such a read takes one part in so many of the time, unless it takes half a second
+_LONGEST_PAUSE = 10.0  # s, after it. A read also seems to take long if this process stood still
 
 
 def pause_after(seconds: float) -> float:

@@ -99,7 +99,7 @@ class Stage:
         """
         for seconds in (5, 10, 20, PATIENCE):
             try:
-                await page.goto((url or self.api.url) + path)
+                await page.goto((url or self.api.url) + path, timeout=PATIENCE / 2 * 1000)
                 await page.locator("main h1").first.wait_for(timeout=seconds * 1000)
                 return
             except Error:

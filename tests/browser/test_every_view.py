@@ -260,7 +260,7 @@ async def looking(browser: Browser) -> AsyncIterator[Look]:
     await context.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_every_view_and_state_is_accessible_fits_narrow_windows_and_stays_in_own_colours(
     browser: Browser, settings: Settings
 ) -> None:

@@ -314,7 +314,7 @@ class Book:
 
     def notified(self, found: str, sequence: int, type: str, *whom: str, status: int = 204) -> None:
         """The webhook gets an event of an e-mail."""
-        event_id = f"{found}-{sequence:04x}-{type}"
+        event_id = f"{found}-{sequence:04x}-{'+'.join(whom)}-{type}"
         self.add(Notified(self.at, event_id, type, found, sequence, whom, status))
 
     # --- the end ---

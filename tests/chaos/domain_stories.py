@@ -52,11 +52,17 @@ def received(book: Book, *addresses: str, **more: Any) -> str:
 
 
 def comes_back(
-    book: Book, found: str, kind: Any = "bounce", reply: str = "250 OK", *, forged: bool = False
+    book: Book,
+    found: str,
+    kind: Any = "bounce",
+    reply: str = "250 OK",
+    *,
+    address: str = A,
+    forged: bool = False,
 ) -> None:
-    path = path_of(found, A)
+    path = path_of(found, address)
     book.later(0.3)
-    book.add(Returned(book.at, book.at - 0.2, kind, path, found, A, path, forged, reply))
+    book.add(Returned(book.at, book.at - 0.2, kind, path, found, address, path, forged, reply))
 
 
 def bounces_late(book: Book, found: str) -> None:
@@ -86,7 +92,7 @@ def complained(book: Book) -> None:
 
 def returned_after_deletion(book: Book) -> None:
     """The store was full: the record went before its time. The server gave up once."""
-    found = received_and_deleted(book)
+    found = received_and_deleted(book, A)
     comes_back(book, found, reply="")
     book.notified(found, 0, "bounced", A, status=503)
     book.notified(found, 0, "bounced", A)
@@ -95,29 +101,29 @@ def returned_after_deletion(book: Book) -> None:
     book.notified(found, 0, "complained")  # the message names an address that is not ours
 
 
-def received_and_deleted(book: Book) -> str:
+def received_and_deleted(book: Book, *addresses: str) -> str:
     book.write([(KEYS.client_webhooks("shop"), b"", 0)])
-    found = received(book, A)
-    book.notified(found, 0, "accepted", A)
-    book.notified(found, 1, "delivered", A)
+    found = received(book, *addresses)
+    book.notified(found, 0, "accepted", *addresses)
+    book.notified(found, 1, "delivered", *addresses)
     book.delete(found)
     book.later(2)
     return found
 
 
 def event_after_deletion_of_nothing(book: Book) -> None:
-    found = received_and_deleted(book)
+    found = received_and_deleted(book, A)
     book.notified(found, 0, "complained", A)
 
 
 def event_after_deletion_of_a_forged_message(book: Book) -> None:
-    found = received_and_deleted(book)
+    found = received_and_deleted(book, A)
     comes_back(book, found, forged=True, reply="550 nobody")
     book.notified(found, 0, "bounced", A)
 
 
 def event_after_deletion_names_another(book: Book) -> None:
-    found = received_and_deleted(book)
+    found = received_and_deleted(book, A)
     comes_back(book, found)
     book.notified(found, 0, "bounced", A)
     book.notified(found, 0, "bounced", B)
@@ -132,9 +138,17 @@ def event_without_an_entry_while_the_record_is_there(book: Book) -> None:
 
 
 def returned_after_deletion_without_an_event(book: Book) -> None:
-    found = received_and_deleted(book)
+    found = received_and_deleted(book, A)
     comes_back(book, found)
     book.notified(found, 0, "bounced", A, status=503)
+
+
+def two_returned_after_deletion_with_one_event(book: Book) -> None:
+    found = received_and_deleted(book, A, B)
+    for address in (A, B):
+        comes_back(book, found, address=address)
+    book.notified(found, 0, "bounced", A)
+    book.notified(found, 0, "bounced", A)
 
 
 def stalled_result_counts_after_a_complaint(book: Book) -> None:
@@ -327,6 +341,7 @@ BROKEN: list[tuple[str, Happens]] = [
     ("events-after-deletion", event_after_deletion_names_another),
     ("events-after-deletion", event_without_an_entry_while_the_record_is_there),
     ("events-after-deletion", returned_after_deletion_without_an_event),
+    ("events-after-deletion", two_returned_after_deletion_with_one_event),
     ("never-plain-under-enforce", plain_text),
     ("warm-up-ceilings-hold", above_the_ceiling),
     ("tls-report-is-made-once", two_reports_of_a_day),

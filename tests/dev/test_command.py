@@ -36,7 +36,6 @@ from tests.support.smtp_server import MisbehavingServer
 pytestmark = needs(find_etcd(), "no etcd to test with: run `make install`")
 
 
-@pytest.mark.timeout(300)
 async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev: Dev) -> None:
     # The jobs of a killed worker wait as long as its lease.
     await dev.start(*PORTS, "--workers", "2", BABYGUN_LEASE_TTL="6s")

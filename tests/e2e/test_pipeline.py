@@ -16,7 +16,6 @@ from tests.support.rig import Rig, changed
 from tests.support.smtp_server import MisbehavingServer
 
 
-@pytest.mark.timeout(300)
 async def test_1000_small_emails_reach_as_many_recipients_once(
     rig: Rig, smtp: MisbehavingServer
 ) -> None:

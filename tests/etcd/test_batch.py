@@ -183,7 +183,7 @@ async def after_several(etcd: EtcdClient, p: bytes) -> Batcher:
 
 @pytest.mark.usefixtures("slow_pace")
 async def test_batches_of_several_are_paced_so_that_what_comes_in_between_goes_together(
-    etcd: EtcdClient, etcd_prefix: str, monkeypatch: pytest.MonkeyPatch
+    etcd: EtcdClient, etcd_prefix: str
 ) -> None:
     p = etcd_prefix.encode()
     batcher = await after_several(etcd, p)

@@ -189,7 +189,10 @@ async def test_read_at_a_compacted_revision_raises_compacted(server: EtcdServer)
 
 async def test_first_endpoint_dead_the_second_serves(server: EtcdServer) -> None:
     dead = f"http://127.0.0.1:{free_ports(1)[0]}"
-    async with EtcdClient([dead, server.endpoint]) as client:
+    async with (
+        EtcdClient([dead, server.endpoint], timeout=600) as client,
+        asyncio.timeout(PATIENCE),
+    ):
         await client.put(b"k", b"v")
         found = await client.get(b"k")
         assert found is not None and found.value == b"v"
@@ -293,7 +296,7 @@ async def test_client_closed_under_a_request_the_request_fails_as_one_whose_answ
 
 
 async def test_caller_cancelled_is_cancelled_at_once(server: EtcdServer) -> None:
-    async with EtcdClient([server.endpoint]) as client, asyncio.timeout(PATIENCE):
+    async with EtcdClient([server.endpoint], timeout=600) as client, asyncio.timeout(PATIENCE):
         await client.put(b"k", b"1")
         server.pause()
         for call in (client.put(b"k", b"2"), client.get(b"k")):

@@ -12,7 +12,6 @@ from scripts.chaos.run import Options
 from tests.faults.short_run import RATE, SEED, run_of
 
 
-@pytest.mark.timeout(180)
 async def test_run_that_is_interrupted_leaves_no_process(tmp_path: Path) -> None:
     broken = asyncio.Event()
     run = run_of(

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.faults.short_run import check_run
 
 
-@pytest.mark.timeout(180)
 async def test_run_with_faults_of_worker_network_and_relay_ends_clean(tmp_path: Path) -> None:
     faults = ("kill-worker", "kill-bounced", "etcd-answers-lost", "relay-answers-lost")
     await check_run(tmp_path, 10.0, 1, *faults)

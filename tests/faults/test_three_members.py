@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.faults.short_run import check_run
 
 
-@pytest.mark.timeout(180)
 async def test_run_with_faults_of_leader_and_api_ends_clean(tmp_path: Path) -> None:
     await check_run(tmp_path, 7.0, 3, "kill-etcd-leader", "kill-api")

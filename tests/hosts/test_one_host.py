@@ -91,7 +91,7 @@ class Shop:
                 return str((await answer.json())["id"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_host_is_installed_used_and_restored_by_the_page(
     alone: Host, smtp: MisbehavingServer
 ) -> None:
@@ -126,7 +126,7 @@ async def test_host_is_installed_used_and_restored_by_the_page(
     await smtp.wait_for(3)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
     """The site is the relay of the test, which has limits, in place of a provider."""
     [url] = re.findall("^BABYGUN_RELAY_URL=(.*)", settings_of(alone), re.MULTILINE)
@@ -146,7 +146,7 @@ async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
     assert "they asked us to pause" in said
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_host_gets_new_certificates_keys_and_room_by_the_page(
     alone: Host, smtp: MisbehavingServer
 ) -> None:

@@ -84,7 +84,7 @@ async def until_added(operator: Host, script: str) -> str:
             await asyncio.sleep(0.5)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_lost_member_is_replaced_and_a_lost_cluster_is_restored_by_the_page(
     cluster: list[Host],
 ) -> None:
@@ -112,7 +112,7 @@ async def test_lost_member_is_replaced_and_a_lost_cluster_is_restored_by_the_pag
     assert "BAD" not in await doctor(operator)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_one_member_becomes_three_by_the_page(
     hosts: list[Host], smtp: MisbehavingServer
 ) -> None:

@@ -17,7 +17,7 @@ from tests.support.random_emails import random_fields
 from tests.support.signatures import dkim_records, signing_domain
 from tests.support.smtp_server import Message
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 # Domains, without .example, by the ways to Postfix: two by their MX host, two by a relay.
 WAYS = ("postfix-dkim", "postfix-dkim-7bit", "by-relay", "by-relay-7bit")
 

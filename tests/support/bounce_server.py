@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -23,13 +23,14 @@ class MailServer:
     async def reply(self) -> str:
         """The next reply; empty: the connection is closed."""
         lines = []
-        # It is reset where the server closes it with words of ours that it has not read.
-        with suppress(ConnectionResetError):
+        try:
             async with asyncio.timeout(60):
                 while line := (await self.reader.readline()).decode().rstrip("\r\n"):
                     lines.append(line)
                     if line[3:4] != "-":
                         break
+        except ConnectionResetError:  # the server closed it, and had not read all words of ours
+            return ""
         return "\n".join(lines)
 
     async def say(self, line: str) -> str:

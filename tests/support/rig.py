@@ -25,7 +25,7 @@ from babygun.store.suppressions.suppressions import add
 from babygun.worker import Worker
 from tests.support.processes import Process, start_babygun
 
-# s: the lease of a worker that a test kills, pauses or cuts off from etcd. So the end of the lease
+# s: the lease of a worker that a test pauses or cuts off from etcd. So the end of the lease
 # comes soon, and a machine that stands still for 2 s does not bring it too early.
 SHORT_LEASE = 4.0
 LONG_LEASE = 60.0  # s: of a worker that a test kills and buries

@@ -71,7 +71,6 @@ async def three_slots() -> AsyncIterator[MisbehavingServer]:
         yield server
 
 
-@pytest.mark.timeout(180)
 async def test_two_workers_share_a_relay_that_allows_three_connections(
     settings: Settings, three_slots: MisbehavingServer
 ) -> None:

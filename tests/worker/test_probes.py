@@ -250,7 +250,7 @@ async def test_worker_is_not_ready_while_etcd_is_away_and_again_when_it_is_back(
 
 
 def lease_errors(seen: Scraped) -> float:
-    """Requests about a lease that failed. A renewal that waits for etcd fails with its lease."""
+    """Requests about a lease that failed. A renewal fails once its lease has ended."""
     name = "babygun_etcd_rpc_errors_total"
     return sum(
         seen.get(name, **labels) or 0.0

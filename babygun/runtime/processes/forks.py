@@ -85,7 +85,9 @@ class Forks:
         try:
             pid = os.fork()
             if pid == 0:
-                _live(fork, up=writing, lifeline=self._lifeline, others=(reading, self._holding))
+                _live(
+                    fork, up=writing, lifeline=self._lifeline, supervisors=(reading, self._holding)
+                )
         except OSError:
             os.close(reading)
             raise
@@ -133,11 +135,14 @@ class RunningFork:
         os.close(reading)
 
 
-def _live(fork: Fork, *, up: int, lifeline: int, others: tuple[int, int]) -> NoReturn:
-    """The whole life of a copy. The descriptors are ends of pipes: its own, and the ``others``."""
+def _live(fork: Fork, *, up: int, lifeline: int, supervisors: tuple[int, int]) -> NoReturn:
+    """The whole life of a copy.
+
+    ``up``, ``lifeline``: its own ends of pipes. ``supervisors``: those that it has to close.
+    """
     status = 1
     try:
-        for descriptor in others:
+        for descriptor in supervisors:
             os.close(descriptor)
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -153,7 +158,7 @@ def _live(fork: Fork, *, up: int, lifeline: int, others: tuple[int, int]) -> NoR
             os.write(up, b"u")
             os.close(up)
 
-        status = int(fork.run(Copy(int(fork.name), say_up)))
+        status = int(fork.run(Copy(int(fork.name), say_up)))  # int: one without a status has failed
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:

@@ -108,7 +108,7 @@ async def _of_changed(client: EtcdClient, keys: Keys, mark: EndMark) -> list[Txn
     except ValueError as error:
         log.error("record unreadable", email_id=mark.email_id, error=str(error))
         return []
-    if final:  # a late bounce or a complaint has put another mark into this one's place
+    if final:  # a late bounce or a complaint may have replaced the mark meanwhile
         same = modified_at(email_key, found.mod_revision), created_at(mark.key, mark.revision)
         return [_deletion(keys, mark, *same)]
     # A retry deletes the mark, so this one was put there by hand.

@@ -84,9 +84,9 @@ class Reserve:
             self._stored = 0.0
             self._looked = -_LOOK_AGAIN  # once it matters, it matters at once
         elif now - self._looked >= _LOOK_AGAIN:
-            self._looked = now
             large = [size for size in await self._sizes() if size >= _LARGE]
             self._stored = sum(large) / len(large) if large else 0.0
+            self._looked = now
 
     async def _sizes(self) -> list[int]:
         """The sizes of some e-mails that are ready, that wait, or that are final."""

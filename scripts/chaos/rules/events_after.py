@@ -29,18 +29,30 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
                 f"the webhook got {event.what} without a log entry",
                 "a message that came back when the record was gone",
             )
-    taken = {event.what for event in got if event.status == 204}
-    for message in story.returned:
-        if message.forged or not message.reply.startswith("2"):
-            continue
-        states = story.states_at(message.asked - LAG, message.at)
-        if all(state.record is None for state in states) and TYPES[message.kind] not in taken:
+    for kind, type in TYPES.items():
+        accepted = [
+            each for each in story.returned if each.kind == kind and _needs_event(each, story)
+        ]
+        recipients = {message.recipient for message in accepted}
+        taken = {event.event_id for event in got if event.what == type and event.status == 204}
+        if len(taken) < len(recipients):
             yield Violation(
                 story.email_id,
-                message.at,
-                f"a {message.kind} is accepted, and the webhook never took an event of it",
-                "an event without a log entry: the record was gone",
+                accepted[-1].at,
+                f"the {kind} of {len(recipients)} recipients is accepted, and the webhook took"
+                f" {len(taken)} events of it",
+                "an event of each, without a log entry: the record was gone",
             )
+
+
+def _needs_event(message: Returned, story: Story) -> bool:
+    """Whether the message was accepted though there was no record."""
+    states = story.states_at(message.asked - LAG, message.at)
+    return (
+        not message.forged
+        and message.reply.startswith("2")
+        and all(state.record is None for state in states)
+    )
 
 
 def _is_about(event: Notified, message: Returned, story: Story) -> bool:

@@ -41,7 +41,7 @@ class Recovery:
 
 def recoveries(run: Run) -> list[Recovery]:
     """One for each queue that a worker owned when it was killed, and that was claimed again."""
-    return list(_with_lines(run, list(_recoveries(run))))
+    return list(_with_waiting(run, list(_recoveries(run))))
 
 
 def _recoveries(run: Run) -> Iterator[Recovery]:
@@ -74,17 +74,17 @@ def _alone(run: Run, kill: ProcessEnded, until: float) -> bool:
     return len(spans) <= 1 and not run.was_busy(kill.at, until)
 
 
-def _with_lines(run: Run, found: Iterable[Recovery]) -> Iterator[Recovery]:
+def _with_waiting(run: Run, found: Iterable[Recovery]) -> Iterator[Recovery]:
     """Each with the number of jobs that waited in its queue when it was freed."""
-    open_ones = sorted(found, key=lambda each: each.freed, reverse=True)
+    left = sorted(found, key=lambda each: each.freed, reverse=True)
     jobs: dict[str, set[JobRef]] = {}
     owned = set[JobRef]()
     for event in run.history.events(Revision):
-        while open_ones and event.revision > open_ones[-1].freed:
-            each = open_ones.pop()
+        while left and event.revision > left[-1].freed:
+            each = left.pop()
             line = jobs.get(each.ref.queue, set()) - owned - {each.ref}
             yield replace(each, waiting=len(line))
-        if not open_ones:
+        if not left:
             return
         if event.key.startswith(KEYS.jobs):
             ref = KEYS.parse_job(event.key)
@@ -93,7 +93,6 @@ def _with_lines(run: Run, found: Iterable[Recovery]) -> Iterator[Recovery]:
         elif event.key.startswith(KEYS.owners):
             ref = KEYS.parse_owner(event.key)
             (owned.discard if event.gone else owned.add)(ref)
-    yield from open_ones
 
 
 def _check(run: Run) -> Iterator[Violation]:

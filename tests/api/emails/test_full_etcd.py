@@ -52,7 +52,7 @@ async def small_store(small_etcd: EtcdServer) -> AsyncIterator[Store]:
 
 
 async def fill(store: Store, share: float) -> None:
-    """Puts until so much of the quota is in use, and not much more: etcd says it a moment later."""
+    """Puts so much that this share of the quota is in use, and little more. etcd counts it late."""
     for number in range(ceil(share * QUOTA / VALUE)):
         await store.client.put(FILL + b"%d" % number, bytes(VALUE))
     while (await store.client.status()).db_size_in_use < share * QUOTA:

@@ -153,7 +153,7 @@ async def test_stream_survives_a_killed_api_process_while_mail_flows(
     """Each e-mail is followed to its end over two processes, one of them killed."""
     ids: list[str] = []
     ended: Counter[str] = Counter()
-    uncertain: set[str] = set()  # of their last change, the stream had not sent all when it broke
+    uncertain: set[str] = set()  # they may end twice: the stream broke before its id covered them
     async with api_process(store, api_settings) as first, sending.worker():
 
         async def send() -> None:

@@ -41,7 +41,7 @@ from tests.support.guarded_etcd import as_user, guard, guarded_etcd
 from tests.support.paths import ROOT
 from tests.support.processes import PATIENCE
 from tests.support.returned import feedback, report, return_path
-from tests.support.rig import changed, quick, rig_for
+from tests.support.rig import LONG_LEASE, changed, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
 KINDS = {
@@ -344,12 +344,14 @@ async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(
     async with (
         rig_for(as_user(guarded, "babygun-api")) as api,
         rig_for(as_user(guarded, "babygun-worker")) as rig,
-        rig.worker_process(lease_ttl=10.0) as dying,
+        rig.worker_process(lease_ttl=LONG_LEASE) as dying,
     ):
         email_id = await api.send("hang@example.org")
         assert await api.owned(email_id) == dying.id
-        async with rig.worker():
+        async with rig.worker() as worker:
+            await rig.shares(worker.membership.worker_id)  # else it would not see the other one go
             dying.kill()
+            await rig.bury(dying)
             await rig.logged(email_id, "reclaimed")
 
 
