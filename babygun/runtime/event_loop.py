@@ -34,7 +34,20 @@ def run(main: Coroutine[Any, Any, T]) -> T:
     gc.freeze()  # what was imported so far is never collected
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.get_loop().set_exception_handler(_report)
         return runner.run(main)
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Reports what no task gets, but for the last words of a TLS connection that is closed.
+
+    uvloop writes them although it has closed the connection. That loses nothing: the task that uses
+    the connection gets the reason.
+    """
+    error = context.get("exception")
+    if isinstance(error, RuntimeError) and str(error).endswith("the handler is closed"):
+        return
+    loop.default_exception_handler(context)
 
 
 async def watch_lag(interval: float = 1.0) -> None:
