@@ -18,7 +18,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from babygun.dns import Answer, DnsError, Kind, NoSuchName, Resolver
-from babygun.errors import BabygunError
+from babygun.errors import BabygunError, OutOfResources
+from babygun.runtime.local_faults import is_local_fault
 from babygun.runtime.networks import Network
 
 Address = IPv4Address | IPv6Address
@@ -54,7 +55,7 @@ async def addresses_of(
     """The addresses of a host, by its name in ASCII. ``ipv6``: whether to ask for those, too.
 
     Those of one kind may be known though DNS fails about the other. A host that is not in DNS has
-    none.
+    none. Raises OutOfResources.
     """
     kinds: tuple[Kind, ...] = ("AAAA", "A") if ipv6 else ("A",)
     answers = await asyncio.gather(*(_ask(resolver, host, kind) for kind in kinds))
@@ -82,7 +83,10 @@ class NoAddress(BabygunError):
 async def require_addresses(
     resolver: Resolver, host: str, *, allowed: Sequence[Network]
 ) -> tuple[Address, ...]:
-    """The addresses of a host that may be dialled, at least one. Raises NoAddress."""
+    """The addresses of a host that may be dialled, at least one.
+
+    Raises NoAddress, OutOfResources.
+    """
     found = await addresses_of(resolver, host, allowed=allowed, ipv6=ipv6_leads_out())
     if found.usable:
         return found.usable
@@ -125,7 +129,7 @@ def _inside(address: Address) -> IPv4Address | None:
 def ipv6_leads_out() -> bool:
     """Whether this machine has a way to the IPv6 Internet, as far as it knows. Nothing is sent.
 
-    It may be some seconds old: it is asked for each new connection.
+    It may be some seconds old: it is asked for each new connection. Raises OutOfResources.
     """
     return _leads_out(int(time.monotonic() / _KNOWN_FOR))
 
@@ -135,13 +139,13 @@ def _leads_out(_period: int) -> bool:
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
             probe.connect((_ELSEWHERE, 53))
-    except OSError:
-        return False
+    except OSError as error:
+        return _no(error)
     return True
 
 
 def is_of_this_machine(address: Address) -> bool:
-    """Whether this machine has the address: only then a socket can have it.
+    """Whether this machine has the address: only then a socket can have it. Raises OutOfResources.
 
     Some systems give a socket any address (``net.ipv4.ip_nonlocal_bind``). Then an address is ours
     if the way to it begins there.
@@ -161,8 +165,8 @@ def _may_have(address: Address) -> bool:
     try:
         with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
             probe.bind((str(address), 0))
-    except OSError:
-        return False
+    except OSError as error:
+        return _no(error)
     return True
 
 
@@ -171,8 +175,15 @@ def _way_begins_at(address: Address) -> bool:
         with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
             probe.connect((str(address), 53))  # nothing is sent
             return str(probe.getsockname()[0]) == str(address)
-    except OSError:
-        return False
+    except OSError as error:
+        return _no(error)
+
+
+def _no(error: OSError) -> bool:
+    """False: the system says no. Raises OutOfResources where it could not even be asked."""
+    if is_local_fault(error.errno):
+        raise OutOfResources(f"addresses can't be looked at: {error}") from error
+    return False
 
 
 def _family(address: Address) -> socket.AddressFamily:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import idna
 
 from babygun.dns import Resolver
+from babygun.errors import OutOfResources
 from babygun.routing.host_addresses import (
     Address,
     NoAddress,
@@ -83,9 +84,12 @@ async def addresses(
     else:
         try:
             return await require_addresses(resolver, host, allowed=allowed)
-        except NoAddress as error:
+        except (NoAddress, OutOfResources) as error:
             raise Unreachable(str(error)) from None
-    usable = tuple(address for address in found if may_be_dialled(address, allowed))
+    try:
+        usable = tuple(address for address in found if may_be_dialled(address, allowed))
+    except OutOfResources as error:
+        raise Unreachable(str(error)) from None
     if not usable:
         raise Unreachable(f"{host} leads to an address that is not public")
     return usable

@@ -12,14 +12,17 @@ import pytest
 import pytest_asyncio
 
 from babygun.dns import Resolver
+from babygun.errors import OutOfResources
 from babygun.routing import host_addresses
 from babygun.routing.host_addresses import (
     HostAddresses,
     addresses_of,
+    ipv6_leads_out,
     is_of_this_machine,
     may_be_dialled,
 )
 from tests.support.dns_servers import failing, scripted, serving
+from tests.support.processes import no_more_descriptors
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -141,6 +144,18 @@ async def test_public_address_may_be_dialled(address: str) -> None:
 )
 async def test_address_is_of_this_machine_if_a_socket_can_have_it(address: str, ours: bool) -> None:
     assert is_of_this_machine(ip_address(address)) == ours
+
+
+async def test_process_without_descriptors_takes_no_silence_for_a_no() -> None:
+    host_addresses._leads_out.cache_clear()
+    with no_more_descriptors():
+        with pytest.raises(OutOfResources, match="Too many open files"):
+            ipv6_leads_out()
+        with pytest.raises(OutOfResources):
+            may_be_dialled(ip_address("8.8.8.8"), ())
+    ipv6_leads_out()
+    assert host_addresses._leads_out.cache_info().currsize == 1, "it has been asked again"
+    assert is_of_this_machine(ip_address("127.0.0.1"))
 
 
 async def test_private_address_of_this_machine_does_not_make_a_host_ours(

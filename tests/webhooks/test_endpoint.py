@@ -7,8 +7,10 @@ from ipaddress import ip_network
 import pytest
 
 from babygun.dns import Resolver
+from babygun.routing import host_addresses
 from babygun.webhooks.endpoint import Endpoint, Unreachable, addresses, parse_endpoint
 from tests.support.dns_servers import serving
+from tests.support.processes import no_more_descriptors
 
 ZONE = """\
 inside      A 10.0.0.1
@@ -96,7 +98,8 @@ async def test_address_of_an_allowed_network_may_be_called() -> None:
         assert [str(each) for each in found] == ["127.0.0.1"]
 
 
-async def test_names_lead_to_public_addresses_only() -> None:
+async def test_names_lead_to_public_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_addresses, "ipv6_leads_out", lambda: True)
     async with serving({"example": ZONE}) as server:
         resolver = Resolver([server], timeout=60.0)
         for name in ("inside", "metadata", "alias", "six"):
@@ -110,3 +113,11 @@ async def test_names_lead_to_public_addresses_only() -> None:
         missing = parse_endpoint("https://missing.example/", allow_http=False)
         with pytest.raises(Unreachable, match="no address"):
             await addresses(missing, resolver, ())
+
+
+@pytest.mark.parametrize("host", ["inside.example", "8.8.8.8"])
+async def test_process_without_descriptors_reaches_no_webhook_and_says_why(host: str) -> None:
+    resolver = Resolver(["127.0.0.1@1"])
+    endpoint = parse_endpoint(f"https://{host}/", allow_http=False)
+    with no_more_descriptors(), pytest.raises(Unreachable, match="Too many open files"):
+        await addresses(endpoint, resolver, ())

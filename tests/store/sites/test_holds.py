@@ -149,7 +149,7 @@ async def test_hold_of_data_that_etcd_has_lost_is_forgotten(rig: Rig) -> None:
 
 
 async def test_hold_whose_end_was_read_is_not_learnt_again_from_before(rig: Rig) -> None:
-    """A watch may tell late of the beginning, and so may the process that wrote it."""
+    """News of the beginning may come late, from the watch or from the process that wrote it."""
     holds = Holds(rig.store)
     ended, kept = [await begin(rig.store, name, REFUSED, worker_id="w1") for name in ("a", "b")]
     assert ended and kept
@@ -169,7 +169,7 @@ async def test_hold_that_ends_while_it_is_read_is_not_known(
     async def overtaken(*words: Any, **more: Any) -> Range:
         found = await read(*words, **more)
         await rig.store.client.delete(rig.store.keys.hold("main"))
-        assert await changes.get() == "main"  # the watch has told of its end
+        assert await changes.get() == "main"  # the watch knows of its end
         return found
 
     async with follows(holds), asyncio.timeout(PATIENCE):
