@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from babygun.email.erasure import MARK
+from scripts.chaos.mail import ERASED
 from scripts.chaos.states import State, Step
 
 T = TypeVar("T")
@@ -15,7 +16,7 @@ T = TypeVar("T")
 
 def with_addresses(steps: list[Step]) -> list[Step]:
     """The steps with an address in place of its mark. The load erases one address of an e-mail."""
-    address = next(filter(None, (_erased_by(step) for step in steps)), "")
+    address = next(filter(None, (_erased_by(step) for step in steps)), "") or _to_be_erased(steps)
     if not address:
         return steps
     return [
@@ -31,6 +32,16 @@ def _erased_by(step: Step) -> str:
         return ""
     pairs = zip(before.recipients, after.recipients, strict=True)
     return next((old.email for old, new in pairs if new.erased_at and not old.erased_at), "")
+
+
+def _to_be_erased(steps: list[Step]) -> str:
+    """The address that the load has erased. The log may lose it though the record never does."""
+    records = (step.after.record for step in steps)
+    first = next((record for record in records if record is not None), None)
+    recipients = first.recipients if first else ()
+    return next(
+        (each.email for each in recipients if each.email.partition("@")[0].endswith(ERASED)), ""
+    )
 
 
 def _named(state: State, address: str) -> State:

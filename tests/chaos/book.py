@@ -231,12 +231,15 @@ class Book:
 
     def erase(self, found: str, address: str) -> None:
         """An erasure in an e-mail to several: the log's entries first, then the record."""
-        email, before = self.records[found], self.log_of(found)
-        for key, (value, lease) in before.items():
-            marked = without_address(codec.decode_log_entry(value), [address])
-            self.write([(key, codec.encode_state(marked), lease)])
+        self.erase_in_log(found, address)
+        email = self.records[found]
         transition = erase(email, address, sending=(), now=self.now, size=email.size - 1)
         self.change(transition, before=email)
+
+    def erase_in_log(self, found: str, address: str) -> None:
+        for key, (value, lease) in self.log_of(found).items():
+            marked = without_address(codec.decode_log_entry(value), [address])
+            self.write([(key, codec.encode_state(marked), lease)])
 
     def log_of(self, found: str) -> dict[bytes, tuple[bytes, int]]:
         """The keys of an e-mail's log, each with value and lease."""

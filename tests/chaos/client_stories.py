@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from babygun.email import lifecycle
+from babygun.email import lifecycle, wide
 from babygun.email.erasure import MARK, erase
 from babygun.store import codec
+from babygun.store.keys import JobRef
 from babygun.store.records import Client
 from scripts.chaos.history import KEYS, Erased, Reached, SecretTried
 from tests.chaos.book import BOUNCE, DEFER, DELIVER, Book
@@ -73,6 +74,31 @@ def erased_while_its_worker_stalls(book: Book) -> None:
     book.erase(found, ERASED)
     done(book)
     book.finish(found, DELIVER)
+
+
+def erased_in_the_log_only(book: Book) -> None:
+    """A worker claims the queue before the record is erased, and its mail goes out."""
+    found = book.posted("m1", ERASED, B)
+    book.claim(found)
+    book.finish(found, DEFER)
+    book.erase_in_log(found, ERASED)
+    book.due(found)
+    book.claim(found)
+    book.receive(found, "m1", ERASED, B)
+    book.finish(found, DELIVER)
+
+
+def entry_changes_beside_the_erased_address(book: Book) -> None:
+    erased_in_the_log_only(book)
+    [found] = book.records
+    if book.is_wide:
+        part = wide.parts_of(book.records[found])["one"]
+        log = tuple(replace(entry, worker_id="w2") for entry in part.log)
+        key = KEYS.part(JobRef(found, "one"))
+        book.write([(key, codec.encode_state(replace(part, log=log)), 0)])
+    for key, (value, lease) in book.log_of(found).items():
+        entry = replace(codec.decode_log_entry(value), worker_id="w2")
+        book.write([(key, codec.encode_state(entry), lease)])
 
 
 def deleted_as_a_whole(book: Book) -> None:
@@ -180,12 +206,14 @@ CLEAN: list[Happens] = [
     others_get_theirs,
     erased_when_final_then_retried,
     erased_while_its_worker_stalls,
+    erased_in_the_log_only,
     deleted_as_a_whole,
     limit_used_up,
     secrets_as_promised,
     changed_secret_is_not_known_yet,
 ]
 BROKEN: list[tuple[str, Happens]] = [
+    ("one-log-entry", entry_changes_beside_the_erased_address),
     ("erased-is-gone", still_named_by_the_log),
     ("erased-is-gone", named_by_a_key_again),
     ("erased-is-gone", sent_after_its_erasure),
