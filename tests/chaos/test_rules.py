@@ -161,6 +161,31 @@ def stalled_result_counts_after_another_stall(book: Book) -> None:
     book.finish(found, DELIVER)
 
 
+def stalled_result_counts_after_a_hold(book: Book) -> None:
+    """Another worker's session was refused meanwhile: it has sent nothing."""
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.later(3)
+    book.lose(found)
+    book.claim(found, worker="w2")
+    book.finish(found, HOLD, worker="w2")
+    book.finish(found, DELIVER)
+
+
+def stalled_result_overwrites_a_later_try(book: Book) -> None:
+    """Another worker has tried it meanwhile, and it is due again."""
+    found = book.posted("m1", A)
+    book.claim(found)
+    book.receive(found, "m1", A)
+    book.later(3)
+    book.lose(found)
+    book.claim(found, worker="w2")
+    book.finish(found, DEFER, worker="w2")
+    book.due(found)
+    book.finish(found, DELIVER)
+
+
 def taken_over_from_a_killed_worker(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
@@ -271,6 +296,7 @@ CLEAN = [
     released_then_delivered,
     stalled_result_counts,
     stalled_result_counts_after_another_stall,
+    stalled_result_counts_after_a_hold,
     taken_over_from_a_killed_worker,
     unanswered_post_is_stored,
     state_read_again_after_a_gap,
@@ -683,6 +709,7 @@ BROKEN = [
     ("duplicates-explained", second_copy_without_a_reason),
     ("sent-by-an-owner", sent_without_a_claim),
     ("not-before-its-time", sent_early),
+    ("only-owner-writes", stalled_result_overwrites_a_later_try),
     ("recovers-in-time", taken_over_late),
     ("recovers-in-time", taken_over_late_behind_others),
     ("nothing-left-behind", job_left_behind),

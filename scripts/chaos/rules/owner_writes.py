@@ -96,9 +96,14 @@ def _are_untouched(then: Email, now: Email, queue: str) -> bool:
 
 
 def _is_untouched(old: Recipient, new: Recipient) -> bool:
-    """Whether a recipient is as it was, but for an erasure, a late bounce or a complaint."""
+    """Whether a recipient is as it was, but for an erasure, a late bounce or a complaint.
+
+    A hold changes what is said of one that is not final. It sends nothing, and uses up no try.
+    """
     if new.erased_at != old.erased_at:
         return True
+    if not old.final and not new.final:
+        return old.tries == new.tries
     if new.late and old.status == "delivered":
         return (new.tries, new.retried) == (old.tries, old.retried)
     return replace(old, complained_at=None) == replace(new, complained_at=None)
