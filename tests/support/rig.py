@@ -180,10 +180,15 @@ class Rig:
                     for event in (await anext(batches)).events:
                         (keys.add if event.type == "put" else keys.discard)(event.kv.key)
 
-    async def shares(self, worker_id: str) -> None:
-        """Waits until a worker knows of another one: each has half of the shards."""
+    async def shares(self, worker_id: str, recipient: str = "works@example.org") -> None:
+        """Waits until a worker knows of another one, and sends mail of its half.
+
+        It has read its half by then. If the other one ends, it reads the rest as that one's jobs.
+        """
         record = self.store.keys.worker(worker_id)
         await self.seen(record, lambda value: True if _has_half(value) else None)
+        while (await self.ended(await self.send(recipient)))[0].worker_id != worker_id:
+            pass
 
     async def bury(self, worker: WorkerProcess) -> None:
         """Ends the lease of a worker that the test has killed, as time would.

@@ -349,7 +349,7 @@ async def test_worker_that_dies_is_taken_over_from_with_the_rights_of_workers(
         email_id = await api.send("hang@example.org")
         assert await api.owned(email_id) == dying.id
         async with rig.worker() as worker:
-            await rig.shares(worker.membership.worker_id)  # else it would not see the other one go
+            await api.shares(worker.membership.worker_id)  # else it would not see the other one go
             dying.kill()
             await rig.bury(dying)
             await rig.logged(email_id, "reclaimed")
