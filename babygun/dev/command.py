@@ -36,6 +36,7 @@ from babygun.store.access.clients import create_client, delete_client, get_clien
 from babygun.store.records import SCOPES
 
 ROLES = ("etcd", "api", "worker", "bounced", "mailbox")
+_PATIENCE = 60.0  # s, until etcd has made the client
 
 
 def run(settings: Settings, options: Options, relays: Sequence[RelayAddress]) -> int:
@@ -52,15 +53,13 @@ def run(settings: Settings, options: Options, relays: Sequence[RelayAddress]) ->
         folder.close()
 
 
-async def ensure_client(
-    store: Store, client_id: str, secret: str, *, patience: float = 60.0
-) -> None:
+async def ensure_client(store: Store, client_id: str, secret: str) -> None:
     """Makes the API client of client.json in etcd, unless etcd has it already.
 
     It tries again while etcd does not answer: its members have just come up, and may choose a
     new leader.
     """
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + _PATIENCE
     while True:
         try:
             client = await get_client(store, client_id)

@@ -76,22 +76,23 @@ async def addresses(
 
     ``allowed``: networks that are not public, and may be called all the same.
     """
-    host = endpoint.host.rstrip(".")
+    try:
+        return await _usable(endpoint.host.rstrip("."), resolver, allowed)
+    except (NoAddress, OutOfResources) as error:
+        raise Unreachable(str(error)) from None
+
+
+async def _usable(host: str, resolver: Resolver, allowed: Sequence[Network]) -> tuple[Address, ...]:
+    """The same for a host. Raises NoAddress, OutOfResources."""
     if (literal := _literal(host)) is not None:
         found: Sequence[Address] = (literal,)
     elif host == "localhost" or host.endswith(".localhost"):
         found = [ipaddress.ip_address(each) for each in _LOOPBACK]
     else:
-        try:
-            return await require_addresses(resolver, host, allowed=allowed)
-        except (NoAddress, OutOfResources) as error:
-            raise Unreachable(str(error)) from None
-    try:
-        usable = tuple(address for address in found if may_be_dialled(address, allowed))
-    except OutOfResources as error:
-        raise Unreachable(str(error)) from None
+        return await require_addresses(resolver, host, allowed=allowed)
+    usable = tuple(address for address in found if may_be_dialled(address, allowed))
     if not usable:
-        raise Unreachable(f"{host} leads to an address that is not public")
+        raise NoAddress(f"{host} leads to an address that is not public")
     return usable
 
 

@@ -137,24 +137,24 @@ def released_then_delivered(book: Book) -> None:
     book.finish(found, DELIVER, worker="w2")
 
 
-def stalled_result_counts(book: Book) -> None:
-    """The lease ran out after the message was sent, and nobody has touched the queue since."""
-    found = book.posted("m1", A)
-    book.claim(found)
-    book.receive(found, "m1", A)
+def _stalled(book: Book) -> str:
+    """The first worker's lease runs out after the message was sent."""
+    found = _sent_by_the_first(book)
     book.later(3)
     book.lose(found)
+    return found
+
+
+def stalled_result_counts(book: Book) -> None:
+    """The lease ran out after the message was sent, and nobody has touched the queue since."""
+    found = _stalled(book)
     book.later(1)
     book.finish(found, DELIVER)
 
 
 def stalled_result_counts_after_another_stall(book: Book) -> None:
     """Another worker has claimed the job meanwhile, and lost it as well."""
-    found = book.posted("m1", A)
-    book.claim(found)
-    book.receive(found, "m1", A)
-    book.later(3)
-    book.lose(found)
+    found = _stalled(book)
     book.claim(found, worker="w2")
     book.later(3)
     book.lose(found)
@@ -163,11 +163,7 @@ def stalled_result_counts_after_another_stall(book: Book) -> None:
 
 def stalled_result_counts_after_a_hold(book: Book) -> None:
     """Another worker's session was refused meanwhile: it has sent nothing."""
-    found = book.posted("m1", A)
-    book.claim(found)
-    book.receive(found, "m1", A)
-    book.later(3)
-    book.lose(found)
+    found = _stalled(book)
     book.claim(found, worker="w2")
     book.finish(found, HOLD, worker="w2")
     book.finish(found, DELIVER)
@@ -175,11 +171,7 @@ def stalled_result_counts_after_a_hold(book: Book) -> None:
 
 def stalled_result_overwrites_a_later_try(book: Book) -> None:
     """Another worker has tried it meanwhile, and it is due again."""
-    found = book.posted("m1", A)
-    book.claim(found)
-    book.receive(found, "m1", A)
-    book.later(3)
-    book.lose(found)
+    found = _stalled(book)
     book.claim(found, worker="w2")
     book.finish(found, DEFER, worker="w2")
     book.due(found)

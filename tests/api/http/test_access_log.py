@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from babygun.store import Store
 from tests.support.api import RunningApi, basic
+
+
+def call_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """The fields of the log lines of calls."""
+    return [vars(record)["fields"] for record in caplog.records if record.message == "request"]
 
 
 async def test_request_id_of_the_caller_is_kept_and_logged(
@@ -16,7 +22,7 @@ async def test_request_id_of_the_caller_is_kept_and_logged(
     with caplog.at_level(logging.DEBUG, "babygun.api"):
         answer = await api.call("GET", "/emails", headers={"X-Request-Id": "my-request:1.2_3"})
     assert answer.headers["X-Request-Id"] == "my-request:1.2_3"
-    lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    lines = call_lines(caplog)
     assert len(lines) == 1
     assert lines[0]["ms"] >= 0
     assert {name: lines[0][name] for name in ("method", "path", "status", "request_id")} == {
@@ -48,7 +54,7 @@ async def test_lines_of_a_call_name_its_request_client_and_email(
         (missing, client.id, None),
         (nobody, None, email_id),
     ]
-    lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    lines = call_lines(caplog)
     assert [
         (line["request_id"], line.get("client_id"), line.get("email_id")) for line in lines
     ] == [(a.headers["X-Request-Id"], client, email) for a, client, email in expected]
@@ -81,7 +87,7 @@ async def test_reads_that_succeed_are_logged_for_debugging_only(
         await api.call("GET", f"/emails/{email_id}")
         await api.call("HEAD", "/emails")
         await api.call("GET", "/emails/none")
-    lines = [record.fields for record in caplog.records if record.message == "request"]  # type: ignore[attr-defined]
+    lines = call_lines(caplog)
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [
         ("POST", "/emails", 202),
         ("GET", "/emails/none", 404),

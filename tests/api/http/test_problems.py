@@ -109,8 +109,9 @@ class Away:
 
     async def shown(self, email_id: str) -> Answer:
         """What the API says of an e-mail, once etcd is not too slow for that."""
+        path = f"/emails/{email_id}"
         async with asyncio.timeout(PATIENCE):
-            while (answer := await self.api.call("GET", f"/emails/{email_id}")).status == 503:  # noqa: ASYNC110
+            while (answer := await self.api.call("GET", path)).status == 503:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert answer.status in (200, 404), answer.text
         return answer
