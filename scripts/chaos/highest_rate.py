@@ -13,7 +13,8 @@ from scripts.chaos.load import Source
 from scripts.chaos.stage import Stage
 
 FIRST = 60.0  # e-mails a second
-FASTER = 1.4  # each step is so much faster than the one before
+FASTER = 1.4  # each step is so much faster than the one before, or slower
+LEAST = 5.0  # e-mails a second: a stage that does not carry them is not measured further
 STEP = 8.0  # s
 BEHIND = 2.5  # s worth of e-mails that may be unfinished; deferred and scheduled ones always are
 SENT = 0.6  # of the rate: if fewer come, the clients themselves can't send more
@@ -42,26 +43,38 @@ async def flowing(
 
 
 async def highest_rate(
-    stage: Stage, sources: Sequence[Source], seed: int, say: Callable[[str], None]
+    stage: Stage, sources: Sequence[Source], seed: int, say: Callable[[str], None], *, most: float
 ) -> float:
     """The highest rate in e-mails a second that this stage carries. It is found in steps.
 
-    The harness runs on the same machine: its part is in it.
+    The search ends with the first rate of at least ``most`` that is carried. The harness runs on
+    the same machine: its part is in it.
     """
+    rate = FIRST
+    if await _carries(rate, stage, sources, seed, say):
+        while rate < most and await _carries(rate * FASTER, stage, sources, seed, say):
+            rate *= FASTER
+        return rate
+    while rate > LEAST:
+        rate /= FASTER
+        if await _carries(rate, stage, sources, seed, say):
+            break
+    return rate
+
+
+async def _carries(
+    rate: float, stage: Stage, sources: Sequence[Source], seed: int, say: Callable[[str], None]
+) -> bool:
     clients = stage.clients
     assert clients is not None
-    carried, rate = FIRST / FASTER, FIRST
-    while True:
-        asked = clients.counts["asked"]
-        async with flowing(sources, clients, f"{seed} {rate}", rate):
-            await asyncio.sleep(STEP)
-            came = (clients.counts["asked"] - asked) / STEP
-            left = len(await unfinished(stage.etcd)) + clients.open
-        say(f"{rate:.0f} e-mails a second: {came:.0f} were sent, {left} are unfinished")
-        await _finished(stage, clients)
-        if left > BEHIND * rate or came < SENT * rate:
-            return carried
-        carried, rate = rate, rate * FASTER
+    asked = clients.counts["asked"]
+    async with flowing(sources, clients, f"{seed} {rate}", rate):
+        await asyncio.sleep(STEP)
+        came = (clients.counts["asked"] - asked) / STEP
+        left = len(await unfinished(stage.etcd)) + clients.open
+    say(f"{rate:.0f} e-mails a second: {came:.0f} were sent, {left} are unfinished")
+    await _finished(stage, clients)
+    return left <= BEHIND * rate and came >= SENT * rate
 
 
 async def _finished(stage: Stage, clients: Clients) -> None:

@@ -11,7 +11,7 @@ from scripts.chaos.verdict import Verdict
 
 _RUNS, _SOAKS, _MUTANTS = "chaos:runs", "chaos:soaks", "chaos:mutants"
 _HEAD = (
-    "| seed | minutes | etcd members | acknowledged | messages | revisions | faults |"
+    "| seed | minutes | etcd members | load a second | acknowledged | messages | revisions | faults |"
     " lost | stuck | copies beyond the first | recovery | verdict |"
 )
 _LATENCIES = ("p50 to the 202", "p99 to the 202", "p50 to the receiver", "p99 to the receiver")
@@ -23,10 +23,20 @@ _SOAK_HEAD = (
 )
 
 
-def write_run(page: Path, verdict: Verdict, *, seed: int, minutes: float, members: int) -> None:
+def write_run(
+    page: Path,
+    verdict: Verdict,
+    *,
+    seed: int,
+    minutes: float,
+    members: int,
+    rate: float,
+    problems: Sequence[str],
+) -> None:
     """Writes the row of a run; it takes the place of an earlier run with the seed.
 
-    Raises BenchError if the page has no such marker lines.
+    ``rate``: of the load, in e-mails a second. Raises BenchError if the page has no such marker
+    lines.
     """
     figures = verdict.figures
     reasons = "; ".join(f"{n:,} {why}" for why, n in figures.duplicates.most_common())
@@ -35,6 +45,7 @@ def write_run(page: Path, verdict: Verdict, *, seed: int, minutes: float, member
         f"{seed}",
         f"{minutes:g}",
         f"{members}",
+        f"{rate:.0f}",
         f"{figures.acknowledged:,}",
         f"{figures.messages:,}",
         f"{figures.revisions:,}",
@@ -43,7 +54,7 @@ def write_run(page: Path, verdict: Verdict, *, seed: int, minutes: float, member
         f"{figures.stuck}",
         reasons or "0",
         recovery,
-        "clean" if verdict.clean else f"{len(verdict.violations)} violations",
+        "clean" if verdict.clean and not problems else _faulty(verdict, problems),
     )
     _write_row(page, _RUNS, _HEAD, cells)
 
@@ -73,11 +84,13 @@ def write_soak(
         "" if grown is None else f"{grown.last - grown.middle:+.1f} MiB ({grown.name[10:]})",
         *(_change(found, name) for name in _LATENCIES),
         _change(found, "etcd's file"),
-        "flat, clean"
-        if verdict.clean and not problems
-        else f"{len(verdict.violations)} violations, {len(problems)} problems",
+        "flat, clean" if verdict.clean and not problems else _faulty(verdict, problems),
     )
     _write_row(page, _SOAKS, _SOAK_HEAD, cells)
+
+
+def _faulty(verdict: Verdict, problems: Sequence[str]) -> str:
+    return f"{len(verdict.violations)} violations, {len(problems)} problems"
 
 
 def _change(found: Sequence[Level], name: str) -> str:

@@ -22,17 +22,30 @@ def _verdict(acknowledged: int) -> Verdict:
     return Verdict(Figures(acknowledged=acknowledged), [], "")
 
 
+def _write_run(page: Path, seed: int, acknowledged: int, *problems: str) -> None:
+    verdict = _verdict(acknowledged)
+    write_run(page, verdict, seed=seed, minutes=10, members=3, rate=42.4, problems=problems)
+
+
 def test_run_written_takes_the_place_of_an_earlier_one_with_its_seed(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
     for seed, acknowledged in ((7, 1), (3, 2000), (7, 3000)):
-        write_run(page, _verdict(acknowledged), seed=seed, minutes=10, members=3)
+        _write_run(page, seed, acknowledged)
     rows = [line for line in page.read_text().splitlines() if line.startswith("|")][2:]
-    assert [row.split("|")[1:5] for row in rows] == [
-        [" 3 ", " 10 ", " 3 ", " 2,000 "],
-        [" 7 ", " 10 ", " 3 ", " 3,000 "],
+    assert [row.split("|")[1:6] for row in rows] == [
+        [" 3 ", " 10 ", " 3 ", " 42 ", " 2,000 "],
+        [" 7 ", " 10 ", " 3 ", " 42 ", " 3,000 "],
     ]
     assert page.read_text().startswith("above\n")
+    assert all(row.endswith("| clean |") for row in rows)
+
+
+def test_run_with_a_problem_that_no_rule_sees_is_not_written_as_clean(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    _write_run(page, 7, 1, "kill-api: it did not heal")
+    assert "| 0 violations, 1 problems |" in page.read_text()
 
 
 def test_mutants_table_is_written_between_its_lines(tmp_path: Path) -> None:
