@@ -24,7 +24,9 @@ from babygun.store.upkeep.reserve import Reserve
 log = get_logger("api")
 
 INTERVAL = 1.0  # s, between two measurements
-AGAIN = 0.05  # of the quota, that must be free before e-mails are accepted again
+# Of the quota, that must be free before e-mails are accepted again. It is for a reserve of a tenth;
+# a larger one makes it smaller, as it does with what workers free.
+AGAIN = 0.05
 _KEYS_BYTES = 3000  # of record, job and log, as they are written with an e-mail
 
 
@@ -51,9 +53,9 @@ class QuotaGuard:
 
     def take(self, size: int) -> None:
         """Takes the room for contents of ``size`` bytes. Raises OutOfSpace if there is none."""
-        self._reserve.note(size)
         # Beyond one chunk etcd has each chunk twice, until a compaction.
         self._take(size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES)
+        self._reserve.note(size)
 
     def take_other(self, size: int) -> None:
         """The same for keys and values of ``size`` bytes that are no e-mail's."""
@@ -85,7 +87,8 @@ class QuotaGuard:
         self._left = self._share / 2 - self._taken
         self._before, self._taken = self._taken, 0.0
         free = (self._share - self._before) * max(1, found.count)
-        short = free <= (AGAIN * fullness.quota if self._short else 0)
+        again = AGAIN * self._reserve.usable * fullness.quota
+        short = free <= (again if self._short else 0)
         self.full = short
         if short != self._short:
             self._short = short

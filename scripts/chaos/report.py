@@ -11,8 +11,8 @@ from scripts.chaos.verdict import Verdict
 
 _RUNS, _SOAKS, _MUTANTS = "chaos:runs", "chaos:soaks", "chaos:mutants"
 _HEAD = (
-    "| seed | minutes | etcd members | load a second | acknowledged | messages | revisions | faults |"
-    " lost | stuck | copies beyond the first | recovery | verdict |"
+    "| seed | minutes | etcd members | load a second | acknowledged | messages | revisions |"
+    " faults | lost | stuck | copies beyond the first | recovery | verdict |"
 )
 _LATENCIES = ("p50 to the 202", "p99 to the 202", "p50 to the receiver", "p99 to the receiver")
 _SOAK_HEAD = (

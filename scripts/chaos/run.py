@@ -37,8 +37,9 @@ class Options:
     """``only``: names of faults; all that are possible if empty.
 
     ``rate``: e-mails a second; 0 for half of the highest, which is measured first, and at most
-    ``most``. ``pauses``: between faults. ``samples``: s between two of them; none for 0. ``settings``: Babygun's, beside
-    the stage's. ``spare``: the first worker and the first API process live as long as the run.
+    ``most``. ``pauses``: between faults. ``samples``: s between two of them; none for 0.
+    ``settings``: Babygun's, beside the stage's. ``spare``: the first worker and the first API
+    process live as long as the run.
     """
 
     seed: int

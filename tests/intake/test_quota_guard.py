@@ -11,6 +11,8 @@ from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.exposition import render
 from babygun.store import Store
 from babygun.store.upkeep.fullness import Fullness, Size
+from babygun.store.upkeep.reserve import LEAST
+from babygun.store.upkeep.shedding import MORE, RECORDS_ABOVE
 from tests.support.rig import Rig
 from tests.support.scraping import Scraped
 
@@ -87,6 +89,34 @@ def given_out(guard: QuotaGuard, size: int) -> float:
             guard.take(size)
             count += 1
     return count * size / MIB
+
+
+async def test_email_that_is_refused_takes_no_room_from_others(
+    guard: QuotaGuard, etcd: Etcd
+) -> None:
+    """No worker makes room for it, since it is not stored: nothing would be accepted any more."""
+    etcd.quota = 256 * MIB
+    etcd.used = 0.89 * 256
+    await guard.measure()
+    with pytest.raises(OutOfSpace):
+        guard.take(3_000_000)
+    await guard.measure()
+    assert not guard.full and guard._reserve.share == LEAST
+    guard.take(1000)
+
+
+@pytest.mark.parametrize("size", [0, 20_000, 100_000, 300_000, 1_000_000])
+async def test_emails_are_accepted_again_once_workers_have_shed_what_they_may(
+    guard: QuotaGuard, etcd: Etcd, size: int
+) -> None:
+    etcd.quota = 256 * MIB
+    guard._reserve.note(size)
+    etcd.used = 256
+    await guard.measure()
+    assert guard.full
+    etcd.used = (RECORDS_ABOVE - MORE) * guard._reserve.usable * 256
+    await guard.measure()
+    assert not guard.full
 
 
 async def test_emails_between_two_measurements_take_half_of_the_room_at_most(

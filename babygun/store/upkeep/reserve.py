@@ -9,6 +9,10 @@ is 130 MB: half of a quota of 256 MiB (the alarm came with a quarter), and nothi
 
 So the reserve is a tenth of the quota, or what 2,000 keys hold where e-mails are large; but at most
 _MOST of the quota.
+
+API processes refuse e-mails by the reserve, and workers make room by it. Both look at what is
+stored. An API process also knows what it has accepted since. It must not remember that for longer:
+no worker would make room then, and the process would refuse all e-mails until their time ends.
 """
 
 from __future__ import annotations
@@ -49,17 +53,23 @@ class Reserve:
     def __init__(self, store: Store, fullness: Fullness) -> None:
         self._store, self._fullness = store, fullness
         self._looked = -_LOOK_AGAIN
-        self._stored = self._coming = 0.0  # mean bytes of large e-mails
+        # Mean bytes of large e-mails: as the last look saw them, accepted since, accepted before.
+        self._stored = self._coming = self._came = 0.0
 
     def note(self, size: int) -> None:
-        """An e-mail of ``size`` bytes comes in."""
+        """An e-mail of ``size`` bytes is accepted."""
         if size >= _LARGE:
             self._coming = self._coming + 0.05 * (size - self._coming) if self._coming else size
 
     @property
+    def usable(self) -> float:
+        """What is left of each limit that is meant for a reserve of a tenth; 1 at most."""
+        return (1 - self.share) / (1 - LEAST)
+
+    @property
     def share(self) -> float:
         """The part of the quota that is reserved."""
-        size = max(self._stored, self._coming)
+        size = max(self._stored, self._coming, self._came)
         keys = -(-size // CHUNK_BYTES) + _OTHER_KEYS
         # Of many chunks only the first and the last are beside other keys.
         again = _BATCH_KEYS / keys * min(size, 2 * CHUNK_BYTES)
@@ -86,6 +96,8 @@ class Reserve:
         elif now - self._looked >= _LOOK_AGAIN:
             large = [size for size in await self._sizes() if size >= _LARGE]
             self._stored = sum(large) / len(large) if large else 0.0
+            # What came just before this look may have been written after it.
+            self._came, self._coming = self._coming, 0.0
             self._looked = now
 
     async def _sizes(self) -> list[int]:

@@ -30,7 +30,7 @@ from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.end_marks import EndMark
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
-from babygun.store.upkeep.reserve import LEAST, Reserve
+from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.retention import shared_seconds
 
 log = get_logger("store")
@@ -39,7 +39,7 @@ log = get_logger("store")
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
 NOTICES_ABOVE = 0.80  # the oldest notices go that are sent or failed
 RECORDS_ABOVE = 0.85  # the contents of undelivered e-mails go, and the oldest records and logs
-_MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
+MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
 _FILE_NEAR = 0.90
 _UNKNOWN_BYTES = 400_000  # of a lease that does not say how much hangs on it
@@ -79,7 +79,7 @@ class Shedding:
         fullness, compaction = self._fullness, self._compaction
         await fullness.measure()
         await self._reserve.measure()
-        usable = (1 - self._reserve.share) / (1 - LEAST)
+        usable = self._reserve.usable
         full = fullness.expected(compaction.lead) + max(0.0, fullness.file - _FILE_NEAR)
         now, quota = time.monotonic(), fullness.quota
         self._pending = [
@@ -95,7 +95,7 @@ class Shedding:
             (partial(self._shed_leases, "emails"), RECORDS_ABOVE),
         ):
             if (need := (full - above * usable) * quota - pending) > 0:
-                pending += await shed(need + _MORE * quota, full)
+                pending += await shed(need + MORE * usable * quota, full)
         if pending > before:
             revision = (await fullness.measure()).revision
             self._pending.append(_Shed(revision, pending - before, now))

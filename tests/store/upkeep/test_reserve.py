@@ -11,6 +11,7 @@ from babygun.etcd import EtcdClient
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.emails.finish import finish
+from babygun.store.upkeep import reserve as upkeep_reserve
 from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import LEAST, Reserve
 from tests.store.emails.steps import OK, claimed, pending
@@ -64,6 +65,19 @@ async def test_reserve_learns_the_size_of_stored_emails_wherever_they_are(
         await reserve.measure()
         assert reserve.share > 0.2
     assert reserve_of(rig.store, 256, in_use=10).share == LEAST
+
+
+async def test_reserve_forgets_what_was_accepted_once_the_store_shows_it(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two looks: an e-mail that is accepted right before a look is written after it."""
+    monkeypatch.setattr(upkeep_reserve, "_LOOK_AGAIN", 0.0)
+    reserve, shares = reserve_of(rig.store, 256, in_use=100), []
+    reserve.note(100_000)
+    for _ in range(3):
+        shares.append(reserve.share)
+        await reserve.measure()
+    assert shares[0] == shares[1] > 0.2 and shares[2] == reserve.share == LEAST
 
 
 async def test_reserve_is_right_as_soon_as_the_sizes_of_emails_matter_again(rig: Rig) -> None:
