@@ -144,12 +144,14 @@ class Shedding:
             found += _bytes_of(kv) * IN_FILE
             leases.append(lease_id)
             until = granted
+        filled = until + timedelta(seconds=shared_seconds(self._retentions[kind]))
         if leases and kind == "emails":
-            filled = shared_seconds(self._retentions[kind])
-            await self._shed_contents_until(until + timedelta(seconds=filled))
+            await self._shed_contents_until(filled)
         for start in range(0, len(leases), _AT_ONCE):
             together = leases[start : start + _AT_ONCE]
             await asyncio.gather(*map(self._client.revoke, together))
+        if leases and kind == "emails":  # and of those that have become final since, on a lease
+            await self._shed_contents_until(filled)
         if leases:
             self._count(kind, len(leases), oldest.count, found, until, full)
         return found

@@ -216,21 +216,47 @@ async def test_etcd_that_is_full_refuses_new_mail_and_lets_the_rest_drain(
         server.stop()
 
 
-async def test_shedding_of_records_leaves_no_content_without_its_record(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One lease has the records of many e-mails. The oldest contents alone would be fewer."""
-    failed = [await rig.send("ann@example.org", body="x" * 100_000) for _ in range(3)]
-    for email_id in failed:
-        await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])
-    waiting = await rig.send("ann@example.org")
+@pytest.fixture
+def full(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Shedding:
+    """It sheds even the lease that is being filled."""
     fullness = Fake(rig.store.client, 1_000_000)
     fullness.add(Size(100.0, 900_000, 900_000, 1))
     monkeypatch.setattr(shedding, "_FILLING", timedelta(0))
-    full = Shedding(
-        rig.store, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster)
-    )
+    compaction = Compaction(rig.store.client, fullness, rig.store.keys.cluster)
+    return Shedding(rig.store, fullness, compaction)
+
+
+async def _fail(rig: Rig) -> None:
+    email_id = await rig.send("ann@example.org", body="x" * 100_000)
+    await finish(rig.store, [pending(await claimed(rig, email_id), HARD)])
+
+
+async def test_shedding_of_records_leaves_no_content_without_its_record(
+    rig: Rig, full: Shedding
+) -> None:
+    """One lease has the records of many e-mails. The oldest contents alone would be fewer."""
+    for _ in range(3):
+        await _fail(rig)
+    waiting = await rig.send("ann@example.org")
     await full._shed_leases("emails", 1.0, 0.9)
     seen = await check_invariants(rig.store)
     assert list(seen.emails) == list(seen.chunks) == [waiting]
     assert not seen.ends
+
+
+async def test_email_that_becomes_final_while_its_lease_is_shed_leaves_no_content(
+    rig: Rig, full: Shedding, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old contents are gone by then. Its record still comes on the lease, and goes with it."""
+    client = rig.store.client
+    revoke = client.revoke
+
+    async def late(lease_id: int) -> None:
+        await _fail(rig)
+        await revoke(lease_id)
+
+    await _fail(rig)
+    monkeypatch.setattr(client, "revoke", late)
+    await full._shed_leases("emails", 1.0, 0.9)
+    seen = await check_invariants(rig.store)
+    assert not seen.emails and not seen.chunks and not seen.ends
