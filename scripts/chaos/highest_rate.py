@@ -71,7 +71,7 @@ async def _carries(
     async with flowing(sources, clients, f"{seed} {rate}", rate):
         await asyncio.sleep(STEP)
         came = (clients.counts["asked"] - asked) / STEP
-        left = len(await unfinished(stage.etcd)) + clients.open
+        left = len({ref.email_id for ref in await unfinished(stage.etcd)}) + clients.open
     say(f"{rate:.0f} e-mails a second: {came:.0f} were sent, {left} are unfinished")
     await _finished(stage, clients)
     return left <= BEHIND * rate and came >= SENT * rate

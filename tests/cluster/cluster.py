@@ -259,6 +259,10 @@ class Cluster:
 
     # the API
 
+    def served(self) -> str:
+        """The certificate that the API serves, as PEM."""
+        return ssl.get_server_certificate(("localhost", self.port))
+
     def sign_in(self) -> None:
         """Copies the first client's credentials and the API's CA from the cluster; gets a token."""
         self.compose("cp", f"bootstrap:{CREDENTIALS}/.", str(self._folder))

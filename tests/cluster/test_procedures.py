@@ -118,9 +118,18 @@ def test_certificates_are_renewed_and_the_sealing_key_changed_by_the_page(
 def test_authorities_are_rotated_by_the_page_while_mail_flows(
     operator: Operator, cluster: Cluster
 ) -> None:
-    operator.sh(PAGE["Rotation of the CAs"][0])
-    cluster.sign_in()
-    cluster.ended(cluster.send(subject="after the rotation"))
+    """Users get the new CA after the first step, and trust both until the last."""
+    old = cluster.served()
+    steps = "begin switch finish"
+    [rotate] = PAGE["Rotation of the CAs"]
+    assert f"for step in {steps};" in rotate
+    with Flow(cluster) as flow:
+        for step in steps.split():
+            operator.sh(rotate.replace(steps, step))
+            cluster.sign_in()
+            flow.reach(20)
+    assert flow.settled().doubled == 0
+    assert cluster.served() != old
 
 
 def test_rolling_update_of_the_page_is_the_one_that_the_tests_run() -> None:
