@@ -247,7 +247,10 @@ class Batcher:
                     nest([waiting.txn.encoded for waiting in batch])
                 )
                 revision = response.header.revision
-                results = [TxnResult(op.response_txn, revision) for op in response.responses]
+                results = [
+                    TxnResult(op.response_txn, revision, waiting.txn.groups_of)
+                    for waiting, op in zip(batch, response.responses, strict=True)
+                ]
         except EtcdError as error:
             await self._failed(batch, error)
         except BaseException as error:

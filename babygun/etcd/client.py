@@ -100,7 +100,7 @@ class EtcdClient(Requests):
     async def txn(self, txn: Txn) -> TxnResult:
         """Does one transaction. That its compares don't hold is a result, not an error."""
         response = await self.raw_txn(txn.encoded)
-        return TxnResult(response, response.header.revision)
+        return TxnResult(response, response.header.revision, txn.groups_of)
 
     async def read(self, ops: Sequence[Op], *, timeout: float | None = None) -> TxnResult:
         """Reads several ranges at one revision, 128 at most.

@@ -100,13 +100,16 @@ def delete_range(start: bytes, end: bytes) -> Op:
 
 
 def only_if(compares: Sequence[Compare], op: Op) -> Op:
-    """``op`` if all of ``compares`` hold, as a nested transaction. All are about its key."""
+    """``op`` if all of ``compares`` hold, as a nested transaction. All are about its key.
+
+    The transaction around it succeeds in any case: see :meth:`TxnResult.done`.
+    """
     request = wire.txn_request([c.encoded for c in compares], [op.encoded], ())
     return Op(op.kind, wire.txn_op(request), op.key, op.end, op.depth + 1)
 
 
 def unless(compare: Compare, op: Op) -> Op:
-    """``op`` if the compare, which is about its key, does not hold; as a nested transaction."""
+    """As :func:`only_if`, but ``op`` if the compare does not hold."""
     request = wire.txn_request([compare.encoded], (), [op.encoded])
     return Op(op.kind, wire.txn_op(request), op.key, op.end, op.depth + 1)
 
@@ -202,7 +205,7 @@ class Txn:
     """If all of ``compares`` hold, ``success`` is done, else ``failure``; atomically.
 
     ``nested``: with more operations than this, ``success`` goes as nested transactions of so many
-    each. So it may have more than the 128 that etcd takes in one. Their answers can't be read then.
+    each. So it may have more than the 128 that etcd takes in one.
 
     ``written`` and ``written_ranges``: the keys and [start, end) ranges that it may write, in
     either branch. ``read`` and ``read_ranges``: what it compares or reads. By these the batcher
@@ -213,6 +216,7 @@ class Txn:
         "compares",
         "encoded",
         "failure",
+        "groups_of",
         "op_count",
         "read",
         "read_ranges",
@@ -234,7 +238,9 @@ class Txn:
         self.failure = failure
         done = [op.encoded for op in success]
         depth = max((op.depth for op in success), default=0)
-        if 0 < nested < len(done):
+        self.groups_of = nested if 0 < nested < len(done) else 0
+        """How many operations each nested transaction of ``success`` has; 0: they stand flat."""
+        if self.groups_of:
             done = [
                 wire.txn_op(wire.txn_request((), done[i : i + nested], ()))
                 for i in range(0, len(done), nested)
@@ -270,32 +276,52 @@ class Txn:
 
 
 class TxnResult:
-    """What became of a transaction. ``revision``: of the store after it, and after its batch."""
+    """What became of a transaction. ``revision``: of the store after it, and after its batch.
 
-    __slots__ = ("_responses", "revision", "succeeded")
+    ``index``, in its methods: of an operation in the branch taken.
+    """
 
-    def __init__(self, response: Any, revision: int) -> None:
+    __slots__ = ("_groups_of", "_responses", "revision", "succeeded")
+
+    def __init__(self, response: Any, revision: int, groups_of: int = 0) -> None:
         self.succeeded: bool = response.succeeded
         self.revision = revision
         self._responses = response.responses
+        self._groups_of = groups_of if response.succeeded else 0
 
     def kvs(self, index: int) -> list[KeyValue]:
-        """What the ``index``-th operation of the branch taken read; it must be a get."""
-        return [key_value(message) for message in self._responses[index].response_range.kvs]
+        """What the ``index``-th operation read; it must be a get."""
+        return [key_value(message) for message in self._response(index).response_range.kvs]
 
     def values(self, index: int) -> list[bytes]:
         """The values that the ``index``-th operation read."""
-        return [message.value for message in self._responses[index].response_range.kvs]
+        return [message.value for message in self._response(index).response_range.kvs]
 
     def more(self, index: int) -> bool:
         """Whether its limit cut the ``index``-th operation short."""
-        more: bool = self._responses[index].response_range.more
+        more: bool = self._response(index).response_range.more
         return more
 
     def count(self, index: int) -> int:
         """How many keys the range of the ``index``-th operation holds, whatever its limit."""
-        count: int = self._responses[index].response_range.count
+        count: int = self._response(index).response_range.count
         return count
+
+    def done(self, index: int) -> bool:
+        """Whether the ``index``-th operation was done: one with compares of its own may not be."""
+        response = self._response(index)
+        while response.HasField("response_txn"):
+            inner = response.response_txn.responses  # one, of the branch that has the operation
+            if not inner:
+                return False
+            response = inner[0]
+        return True
+
+    def _response(self, index: int) -> Any:
+        if not self._groups_of:
+            return self._responses[index]
+        group, place = divmod(index, self._groups_of)
+        return self._responses[group].response_txn.responses[place]
 
     def __repr__(self) -> str:
         return f"TxnResult(succeeded={self.succeeded}, revision={self.revision})"

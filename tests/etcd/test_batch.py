@@ -29,9 +29,11 @@ from babygun.etcd import (
     get_range,
     keep,
     modified_at,
+    only_if,
     present,
     put,
     range_absent,
+    unless,
 )
 from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.etcd.wire import nest
@@ -271,6 +273,30 @@ async def test_transaction_behind_one_that_waits_for_a_later_batch_waits_with_it
     )
     assert [kv.value for kv in (await etcd.range(p, p + b"z")).kvs] == [b"2", b"3"]
     assert batcher.rpcs == 3
+
+
+@pytest.mark.parametrize("most", [126, 20])
+@pytest.mark.parametrize("company", [0, 1])
+async def test_result_says_which_operations_with_compares_of_their_own_were_done(
+    etcd: EtcdClient, etcd_prefix: str, most: int, company: int
+) -> None:
+    """``most``: of them side by side. ``company``: other transactions of the batch."""
+    p = etcd_prefix.encode()
+    keys = [p + b"%02d" % n for n in range(60)]
+    for key in keys[::3]:
+        await etcd.put(key, b"there")
+    ops = [only_if([absent(key)], put(key, b"1")) for key in keys[:30]]
+    ops += [unless(present(key), unless(present(key), delete(key))) for key in keys[30:]]
+    ops += [put(p + b"x", b""), get(keys[0])]
+    txn = Txn([], ops, [get(keys[1])], nested=most)
+    others = [create(p + b"y%d" % n) for n in range(company)]
+    result, *_ = await together(Batcher(etcd), txn, *others)
+    assert isinstance(result, TxnResult)
+    there = [n % 3 == 0 for n in range(60)]
+    assert [result.done(n) for n in range(62)] == [*(not one for one in there), True, True]
+    assert result.values(61) == [b"there"]
+    refused = await etcd.txn(Txn([present(p + b"z")], ops, [get(keys[1])], nested=most))
+    assert refused.values(0) == [b"1"] and refused.done(0)
 
 
 async def test_etcd_decides_nested_compares_against_the_state_before_all_of_them(

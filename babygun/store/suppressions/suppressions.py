@@ -6,14 +6,14 @@ its key has the form in which addresses are compared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from babygun.email.addresses import comparable
 from babygun.email.suppression import ALL_MAIL, Suppression, SuppressionReason, replaces
-from babygun.errors import Conflict, LeaseNotFound, NotFound
+from babygun.errors import Conflict, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
 from babygun.etcd import (
     Compare,
     KeyValue,
@@ -177,46 +177,85 @@ async def add_page(
     compares: Sequence[Compare] = (),
     limit: SuppressionLimit | None = None,
 ) -> Imported:
-    """Puts up to PAGE addresses on lists, as :func:`add` does. All of them or none.
+    """Puts up to PAGE addresses on lists, as :func:`add` does.
 
-    A call whose answer did not come can be repeated. Raises EtcdError, NotFound and Conflict as
-    ``add``.
+    After an error some of them may be there. The call can be repeated. Raises EtcdError, NotFound
+    and Conflict as ``add``.
     """
     now = await store.clock.now()
-    wanted: dict[bytes, Suppression] = {}
+    left: dict[bytes, Suppression] = {}  # neither written nor kept so far
     for new in page:
         key = store.keys.suppression(client_id, new.list, comparable(new.address))
-        if (first := wanted.get(key)) is None or replaces(new.suppression, first, now):
-            wanted[key] = new.suppression
-    there = await store.client.get_many(list(wanted))
-    if limit is not None:
-        await limit.take(client_id, sum(key not in there for key in wanted))
-    chosen = [
-        key
-        for key, new in wanted.items()
-        if (old := there.get(key)) is None
-        or replaces(new, codec.decode_suppression(old.value), now)
-    ]
-    ending = {key for key in chosen if _goes_with_lease(store, wanted[key], now)}
-    while chosen:
+        if (first := left.get(key)) is None or replaces(new.suppression, first, now):
+            left[key] = new.suppression
+    addresses, added = len(left), 0
+    there = await store.client.get_many(list(left))
+    if limit is not None:  # one that goes later was counted, so another may take its place
+        await limit.take(client_id, sum(key not in there for key in left))
+    unknown: OutcomeUnknown | None = None  # an earlier write of this call may have been applied
+    for again in range(_TRIES):
+        try:
+            if again:
+                there = await store.client.get_many(list(left))
+            stays = _stays(left, there, now)
+            if unknown:
+                added += _count(left, [key for key, old in stays.items() if old == left[key]])
+            for key in stays:
+                left.pop(key, None)
+            if left:
+                added += _count(left, await _put_page(store, left, there, compares, now))
+            if not left:
+                return Imported(added, addresses - added)
+        except OutcomeUnknown as error:
+            unknown = error
+        except EtcdUnavailable as error:
+            if not again:
+                raise
+            raise OutcomeUnknown(str(error)) from None
+    raise unknown or Conflict("the suppressions are changing all the time; try again")
+
+
+def _stays(
+    wanted: Mapping[bytes, Suppression], there: Mapping[bytes, KeyValue], now: datetime
+) -> dict[bytes, Suppression]:
+    """What is there and is not replaced."""
+    old = {key: codec.decode_suppression(kv.value) for key, kv in there.items()}
+    return {key: one for key, one in old.items() if not replaces(wanted[key], one, now)}
+
+
+def _count(left: dict[bytes, Suppression], written: Sequence[bytes]) -> int:
+    """Takes those off ``left`` that are there by this call. Returns how many they are."""
+    for key in written:
+        SUPPRESSIONS_WRITTEN[left.pop(key).reason].inc()
+    return len(written)
+
+
+async def _put_page(
+    store: Store,
+    wanted: Mapping[bytes, Suppression],
+    there: Mapping[bytes, KeyValue],
+    compares: Sequence[Compare],
+    now: datetime,
+) -> list[bytes]:
+    """Writes each key that is as it was read. Returns those that it wrote."""
+    ending = {key for key, new in wanted.items() if _goes_with_lease(store, new, now)}
+    while True:
         lease = await store.suppression_leases.lease(len(ending)) if ending else 0
         ops: list[Op] = [
             only_if(
                 [_unchanged(key, there.get(key))],
-                put(key, codec.encode_state(wanted[key]), lease if key in ending else 0),
+                put(key, codec.encode_state(new), lease if key in ending else 0),
             )
-            for key in chosen
+            for key, new in wanted.items()
         ]
         try:
-            txn = Txn(compares, ops, nested=nesting(ops) or len(ops))
-            if not (await store.client.txn(txn)).succeeded:
-                raise NotFound(_NO_CLIENT)
-            break
+            result = await store.client.txn(Txn(compares, ops, nested=nesting(ops)))
         except LeaseNotFound:
             store.suppression_leases.forget(lease)
-    for key in chosen:
-        SUPPRESSIONS_WRITTEN[wanted[key].reason].inc()
-    return Imported(len(chosen), len(wanted) - len(chosen))
+            continue
+        if not result.succeeded:
+            raise NotFound(_NO_CLIENT)
+        return [key for index, key in enumerate(wanted) if result.done(index)]
 
 
 def _unchanged(key: bytes, found: KeyValue | None) -> Compare:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
 
 from babygun.email.suppression import Suppression, parse_list_name, replaces
-from babygun.errors import NotFound, OutcomeUnknown
+from babygun.errors import Conflict, NotFound, OutcomeUnknown
 from babygun.runtime.clock import utc_now
 from babygun.store.access.clients import create_client, delete_client, is_there
 from babygun.store.keys import range_end
@@ -21,7 +23,7 @@ from babygun.store.suppressions.suppressions import (
     remove,
     until_of,
 )
-from tests.support.faulty_etcd import FaultyProcess
+from tests.support.faulty_etcd import Fault, FaultyProcess
 from tests.support.rig import Rig, changed
 from tests.support.scraping import scraped
 
@@ -29,6 +31,7 @@ NOW = utc_now()
 DAY = timedelta(days=1)
 BOUNCE = Suppression("hard_bounce", NOW, NOW + 90 * DAY)
 MANUAL = Suppression("manual", NOW)
+MANUAL_FOR_A_WEEK = Suppression("manual", NOW, NOW + 7 * DAY)
 UNSUBSCRIBE = Suppression("unsubscribe", NOW)
 PAST = Suppression("manual", NOW - 2 * DAY, NOW - DAY)
 
@@ -136,16 +139,161 @@ async def test_import_of_a_page_twice_writes_once(rig: Rig) -> None:
     assert later.since(earlier, counted, reason="unsubscribe") == 1
 
 
-async def test_import_of_a_page_whose_answer_is_lost_can_be_repeated(rig: Rig) -> None:
-    page = [NewSuppression(f"a{n}@example.org", MANUAL, "news") for n in range(200)]
+@asynccontextmanager
+async def _faulty(rig: Rig) -> AsyncIterator[FaultyProcess]:
     process = FaultyProcess(rig.settings)
     await process.store.start()
     try:
-        with pytest.raises(OutcomeUnknown):
-            await process.do(lambda store: add_page(store, "c", page), faults={2: "unanswered"})
-        assert await add_page(process.store, "c", page) == Imported(0, 200)
+        yield process
     finally:
         await process.close()
+
+
+def _page(word: Suppression, size: int = 1) -> list[NewSuppression]:
+    return [NewSuppression(f"a{n}@example.org", word) for n in range(size)]
+
+
+@pytest.mark.parametrize("size", [1, 200])
+@pytest.mark.parametrize(
+    ("before", "after", "stands"),
+    [
+        (BOUNCE, None, UNSUBSCRIBE),
+        (None, BOUNCE, UNSUBSCRIBE),
+        (MANUAL_FOR_A_WEEK, None, UNSUBSCRIBE),
+        (None, MANUAL_FOR_A_WEEK, UNSUBSCRIBE),
+        (BOUNCE, MANUAL, MANUAL),
+        (None, MANUAL, MANUAL),
+    ],
+)
+async def test_import_says_that_it_added_what_is_there_by_it_alone(
+    rig: Rig,
+    size: int,
+    before: Suppression | None,
+    after: Suppression | None,
+    stands: Suppression,
+) -> None:
+    """Another changes an address between the import's read and its write."""
+    address, earlier = f"a{size - 1}@example.org", scraped("api")
+    if before:
+        await add(rig.store, "c", address, before)
+
+    async def change() -> None:
+        if before:
+            await remove(rig.store, "c", address)
+        if after:
+            await add(rig.store, "c", address, after)
+
+    async with _faulty(rig) as process:
+        stored = await process.do(
+            lambda store: add_page(store, "c", _page(UNSUBSCRIBE, size)), meanwhile={2: change}
+        )
+    added = size if stands == UNSUBSCRIBE else size - 1
+    assert stored == Imported(added, size - added)
+    assert await get_one(rig.store, "c", address) == stands
+    counted = scraped("api").since(
+        earlier, "babygun_suppressions_written_total", reason="unsubscribe"
+    )
+    assert counted == added
+
+
+async def test_two_imports_at_once_leave_the_word_that_replaces_the_other(rig: Rig) -> None:
+    async def other() -> None:
+        assert await add_page(rig.store, "c", _page(MANUAL_FOR_A_WEEK, 50)) == Imported(50, 0)
+
+    async with _faulty(rig) as process:
+        stored = await process.do(
+            lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 200)), meanwhile={2: other}
+        )
+    assert stored == Imported(200, 0)
+    assert await get_one(rig.store, "c", "a7@example.org") == UNSUBSCRIBE
+
+
+async def test_import_of_what_changes_all_the_time_ends_with_a_conflict(rig: Rig) -> None:
+    async def change() -> None:
+        if not await remove(rig.store, "c", "a0@example.org"):
+            await add(rig.store, "c", "a0@example.org", BOUNCE)
+
+    async with _faulty(rig) as process:
+        with pytest.raises(Conflict, match="changing all the time"):
+            await process.do(
+                lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 3)),
+                meanwhile=dict.fromkeys(range(2, 99, 2), change),
+            )
+    assert await get_one(rig.store, "c", "a2@example.org") == UNSUBSCRIBE
+
+
+async def test_import_goes_on_after_a_conflict_only_while_its_client_is_there(rig: Rig) -> None:
+    client, _ = await create_client(rig.store, name="shop", scopes=())
+    there = [await is_there(rig.store, client.identity)]
+
+    async def bounce() -> None:
+        await add(rig.store, client.identity, "a0@example.org", BOUNCE)
+
+    async def gone() -> None:
+        await delete_client(rig.store, client.id)
+
+    async with _faulty(rig) as process:
+        with pytest.raises(NotFound):
+            await process.do(
+                lambda store: add_page(
+                    store, client.identity, _page(UNSUBSCRIBE, 2), compares=there
+                ),
+                meanwhile={2: bounce, 4: gone},
+            )
+    prefix = rig.store.keys.client_suppressions(client.identity)
+    assert not (await rig.store.client.range(prefix, range_end(prefix))).kvs
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "late", "overtaken"])
+@pytest.mark.parametrize("size", [1, 200])
+async def test_import_whose_write_has_an_unknown_outcome_looks_what_is_there(
+    rig: Rig, fault: Fault, size: int
+) -> None:
+    async with _faulty(rig) as process:
+        stored = await process.do(
+            lambda store: add_page(store, "c", _page(UNSUBSCRIBE, size)), faults={2: fault}
+        )
+        for late in process.late:
+            await process.arrive(late)
+        assert stored == Imported(size, 0)
+        assert await add_page(process.store, "c", _page(UNSUBSCRIBE, size)) == Imported(0, size)
+
+
+async def test_import_whose_answers_are_all_lost_says_so_and_can_be_repeated(rig: Rig) -> None:
+    async with _faulty(rig) as process:
+        with pytest.raises(OutcomeUnknown):
+            await process.do(
+                lambda store: add_page(store, "c", _page(MANUAL, 200)),
+                faults=dict.fromkeys(range(2, 99, 2), "lost"),
+            )
+        assert await add_page(process.store, "c", _page(MANUAL, 200)) == Imported(200, 0)
+
+
+async def test_import_whose_look_at_a_lost_write_fails_may_be_stored(rig: Rig) -> None:
+    async with _faulty(rig) as process:
+        with pytest.raises(OutcomeUnknown):
+            await process.do(
+                lambda store: add_page(store, "c", _page(MANUAL)),
+                faults={2: "unanswered", 3: "refused"},
+            )
+    assert await get_one(rig.store, "c", "a0@example.org") == MANUAL
+
+
+async def test_word_that_takes_the_place_of_a_lost_write_is_not_counted(rig: Rig) -> None:
+    """The write was done, its answer was lost, and somebody took the address off."""
+
+    async def other() -> None:
+        await remove(rig.store, "c", "a0@example.org")
+        await add(rig.store, "c", "a0@example.org", MANUAL)
+
+    async with _faulty(rig) as process:
+        stored = await process.do(
+            lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 2)),
+            faults={2: "unanswered"},
+            meanwhile={3: other},
+        )
+    assert stored == Imported(1, 1)
+    assert await get_one(rig.store, "c", "a0@example.org") == MANUAL
 
 
 async def test_two_that_add_at_once_agree(rig: Rig) -> None:
