@@ -91,7 +91,7 @@ SUPPRESSIONS_WRITTEN = counters(
     ("reason",),
     ALL,
     "Addresses put on lists. `reason`: hard_bounce (by workers; imported ones by API processes), "
-    "complaint, unsubscribe or manual. An address that is already there does not count again.",
+    "complaint, unsubscribe or manual. Nothing counts if an earlier entry stays.",
 )
 
 # API

@@ -68,6 +68,7 @@ async def write_change(
                 existing=existing,
             )
             ops += more
+            first = len(ops)  # of the writes of suppressions
             if transition.suppressed:
                 suppressions_lease = await store.suppression_leases.lease(
                     len(transition.suppressed)
@@ -88,8 +89,11 @@ async def write_change(
                 deadline=deadline,
             )
             if result.succeeded:
-                for each in transition.suppressed:
-                    SUPPRESSIONS_WRITTEN[each.suppression.reason].inc()
+                # Those that don't fit have no operation.
+                fitting = zip(range(first, len(ops)), transition.suppressed, strict=False)
+                for index, each in fitting:
+                    if result.done(index):  # else somebody's word stays
+                        SUPPRESSIONS_WRITTEN[each.suppression.reason].inc()
             return result
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)

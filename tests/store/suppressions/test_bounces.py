@@ -75,8 +75,11 @@ async def test_bounce_suppresses_nothing_where_the_setting_is_0(rig: Rig) -> Non
 async def test_bounce_leaves_a_persons_word_as_it_is(rig: Rig, reason: str) -> None:
     email_id = await rig.send("ann@example.org")
     word = await rig.suppress("ann@example.org", reason=reason)
+    earlier = scraped("worker")
     await _finish(rig, email_id, ann=GONE)
     assert await _found(rig, "ann@example.org") == word
+    counted = "babygun_suppressions_written_total"
+    assert scraped("worker").since(earlier, counted, reason="hard_bounce") == 0
 
 
 async def test_bounce_takes_the_place_of_an_older_one_even_if_that_has_ended(rig: Rig) -> None:
