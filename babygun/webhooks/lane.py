@@ -46,10 +46,11 @@ _READ, _GIVE_UP, _DISABLE = "read", "give up", "disable"
 
 
 class _Sending(Struct):
-    """A notice on its way. ``began``: by time.perf_counter()."""
+    """A notice on its way. ``webhook``: as it was then. ``began``: by time.perf_counter()."""
 
     stored: StoredNotice
     notice: Notice
+    webhook: Webhook
     began: float
     requests: Requests | None
 
@@ -193,7 +194,8 @@ class Lane:
             if (notice := decoded(stored)) is None:
                 self.backlog.ended(stored)
                 continue
-            sending = _Sending(stored, notice, time.perf_counter(), self._requests)
+            began = time.perf_counter()
+            sending = _Sending(stored, notice, self.webhook, began, self._requests)
             if sending.requests is None:
                 self._judge(sending, None, self._refused)
             elif self._idle:
@@ -300,11 +302,12 @@ class Lane:
             self._succeeded(now)
         else:
             self._failed(now, error or f"the endpoint answered {answer.status if answer else ''}")
+        if sending.webhook.url == self.webhook.url:  # an old endpoint has no say about the new one
             self._not_before = max(self._not_before, self._loop.time() + judged.pause)
+            if judged.gone:
+                self._disable(sending.webhook, "gone", "the endpoint answered 410 Gone")
         self.backlog.ended(sending.stored)
         self._results.add(outcome)
-        if judged.gone:
-            self._disable("gone", "the endpoint answered 410 Gone")
 
     def _succeeded(self, now: datetime) -> None:
         failed_before = self.health.only_fails
@@ -319,7 +322,8 @@ class Lane:
         self.health.failure(now, error)
         since = max(self.health.failing_since or now, self.webhook.updated_at)
         if (now - since).total_seconds() >= self._settings.webhook_disable_after:
-            self._disable("failing", f"no request was answered with success since {since:%c} UTC")
+            reason = f"no request was answered with success since {since:%c} UTC"
+            self._disable(self.webhook, "failing", reason)
         if self.health.only_fails:
             if not failed_before:
                 log.warning("webhook only fails", webhook_id=self.webhook.id, error=error)
@@ -343,14 +347,15 @@ class Lane:
                 self.backlog.more |= not self.webhook.enabled  # to be ended like the others
         self._pump()
 
-    def _disable(self, why: str, reason: str) -> None:
-        self._begin(_DISABLE, lambda: self._disabled(why, reason))
+    def _disable(self, seen: Webhook, why: str, reason: str) -> None:
+        """``seen``: the webhook that this was decided by."""
+        self._begin(_DISABLE, lambda: self._disabled(seen, why, reason))
 
-    async def _disabled(self, why: str, reason: str) -> None:
+    async def _disabled(self, seen: Webhook, why: str, reason: str) -> None:
         """Switches the webhook off. Where etcd does not answer, the next failure does it."""
-        store, webhook_id = self._shared.store, self.webhook.id
+        store, webhook_id = self._shared.store, seen.id
         try:
-            off = await disable_webhook(store, self._client_id, webhook_id, reason)
+            off = await disable_webhook(store, self._client_id, seen, self.token, reason)
         except EtcdError as error:
             log.warning("webhook not disabled", webhook_id=webhook_id, error=str(error))
             return

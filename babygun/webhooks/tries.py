@@ -21,7 +21,11 @@ _SHOWN = 512  # bytes of an answer's body that are kept
 
 
 class Judged(Struct, frozen=True, gc=False):
-    """``pause``: seconds for which the endpoint asks for no request at all."""
+    """``pause``: seconds for which the endpoint asks for no request at all.
+
+    ``gone``: it wants no more requests. The notice waits all the same, and ends with its webhook:
+    an endpoint that took this one's place meanwhile gets it.
+    """
 
     outcome: Outcome
     success: bool = False
@@ -44,20 +48,20 @@ def judge(
         result = NoticeResult(now, error=error)
         return Judged(_again(stored, notice, tries, result, intervals, now, 0.0))
     status = answer.status
-    success, gone = 200 <= status < 300, status == GONE
+    success = 200 <= status < 300
     result = NoticeResult(
         now,
         status_code=status,
         answer=answer.body[:_SHOWN].decode(errors="replace"),
         error="redirects are not followed" if 300 <= status < 400 else None,
     )
-    if success or gone:
-        state = "sent" if success else "failed"
-        ended = replace(notice, tries=tries, last=result, state=state)
-        return Judged(Outcome(stored, ended), success, gone)
+    if success:
+        sent = replace(notice, tries=tries, last=result, state="sent")
+        return Judged(Outcome(stored, sent), success)
     wait = retry_after(answer.retry_after, now)
     outcome = _again(stored, notice, tries, result, intervals, now, wait)
-    return Judged(outcome, pause=min(wait, _LONGEST_PAUSE) if status in _PAUSING else 0.0)
+    pause = min(wait, _LONGEST_PAUSE) if status in _PAUSING else 0.0
+    return Judged(outcome, gone=status == GONE, pause=pause)
 
 
 def given_up(stored: StoredNotice, notice: Notice, reason: str, now: datetime) -> Outcome:

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from babygun import __version__
 from babygun.store import codec
 from babygun.store.keys import NoticeRef
-from babygun.store.webhooks.change import change_webhook
+from babygun.store.webhooks.change import change_webhook, list_webhooks
 from babygun.store.webhooks.records import ClientWebhooks, Webhook
-from tests.support.webhook_server import Answer, Request, WebhookServer, ok
+from tests.support.webhook_server import Answer, Request, WebhookServer, ok, webhook_server
 from tests.webhooks.stage import Stage
 
 
@@ -144,6 +144,68 @@ async def test_endpoint_that_is_gone_disables_its_webhook_and_the_rest_has_faile
     assert {one.state for one in kept.values()} == {"failed"}
     errors = [one.last.error for one in kept.values() if one.last]
     assert "the webhook is disabled" in errors
+
+
+@pytest.mark.parametrize("heard", [False, True])
+async def test_old_url_that_answers_gone_after_a_change_disables_nothing_and_loses_no_event(
+    stage: Stage, receiver: WebhookServer, heard: bool
+) -> None:
+    go_on = asyncio.Event()
+
+    async def gone(request: Request) -> web.Response:
+        if request is not receiver.seen[0]:  # the worker has not heard of the change yet
+            return web.Response(status=500)
+        await go_on.wait()
+        return web.Response(status=410)
+
+    receiver.answer = gone
+    webhook = await stage.webhook(receiver)
+    async with (
+        webhook_server() as new,
+        stage.sending(webhook_retry_intervals=(0.1,) * 50),
+    ):
+        await stage.notices(webhook, 1)
+        [request] = await receiver.got(1)
+        await change_webhook(
+            stage.store, stage.client, webhook.id, lambda one: replace(one, url=new.url)
+        )
+        if heard:
+            [other] = await stage.notices(webhook, 1)
+            await new.until(lambda: other in new.ids)
+        go_on.set()
+        await new.until(lambda: request.event_id in new.ids)
+        kept = await stage.final(webhook, 1 + heard)
+    assert {one.state for one in kept.values()} == {"sent"}
+    [now] = await list_webhooks(stage.store, stage.client)
+    assert now.enabled
+
+
+async def test_old_url_that_asks_for_a_pause_holds_up_the_new_one_no_more(
+    stage: Stage, receiver: WebhookServer
+) -> None:
+    go_on = asyncio.Event()
+
+    async def busy(request: Request) -> web.Response:
+        if request is not receiver.seen[0]:  # the worker has not heard of the change yet
+            return web.Response(status=500)
+        await go_on.wait()
+        return web.Response(status=503, headers={"Retry-After": "3600"})
+
+    receiver.answer = busy
+    webhook = await stage.webhook(receiver)
+    async with webhook_server() as new, stage.sending(webhook_retry_intervals=(0.1,) * 50):
+        [first] = await stage.notices(webhook, 1)
+        await receiver.got(1)
+        await change_webhook(
+            stage.store, stage.client, webhook.id, lambda one: replace(one, url=new.url)
+        )
+        [other] = await stage.notices(webhook, 1)
+        await new.until(lambda: other in new.ids)
+        go_on.set()
+        await stage.rig.counted(stage.keys.webhook_due_notices(webhook.id), 1)
+        await stage.notices(webhook, 1)
+        await new.got(2)
+    assert first not in new.ids
 
 
 async def test_webhook_that_fails_for_too_long_is_disabled(

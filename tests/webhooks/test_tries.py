@@ -55,9 +55,11 @@ def test_try_that_was_the_last_has_failed() -> None:
     assert after.due is None and after.notice.state == "failed" and after.notice.tries == 3
 
 
-def test_try_that_is_answered_gone_has_failed_and_ends_the_webhook() -> None:
+def test_try_that_is_answered_gone_ends_the_webhook_and_waits_for_that() -> None:
     found = judged(410)
-    assert found.gone and found.outcome.due is None and found.outcome.notice.state == "failed"
+    assert found.gone and not found.success
+    assert found.outcome.due == NOW + timedelta(seconds=5)
+    assert judged(410, tries=2).outcome.due is None
 
 
 def test_retry_after_lengthens_the_wait_and_pauses_a_busy_endpoint() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from msgspec.structs import replace
 
@@ -144,29 +144,32 @@ async def change_webhook(
     while True:
         known, _ = await _read(store, client_id)
         before = _require(known, webhook_id)
-        after = replace(change(before), updated_at=utc_now())
+        after = replace(change(before), updated_at=_now_after(before))
         webhooks = tuple(after if one is before else one for one in _webhooks(known))
         if await _write(store, client_id, known, webhooks):
             return after
 
 
 async def disable_webhook(
-    store: Store, client_id: str, webhook_id: str, reason: str
+    store: Store, client_id: str, seen: Webhook, token: int, reason: str
 ) -> Webhook | None:
-    """Switches a webhook off; ``reason``: a sentence. None: it was off already, or is gone.
+    """Switches a webhook off, for its owner; ``reason``: a sentence. It gets no new notices.
 
-    It gets no new notices. Raises EtcdError.
+    None: it is no more as it was ``seen``, so what was decided by that is void; or ``token`` says
+    no more who owns it. Raises EtcdError.
     """
-
-    def disable(webhook: Webhook) -> Webhook:
-        if not webhook.enabled:
-            raise Conflict("the webhook is off already")
-        return replace(webhook, enabled=False, disabled=Disabled(utc_now(), reason))
-
-    try:
-        return await change_webhook(store, client_id, webhook_id, disable)
-    except (Conflict, NotFound):
-        return None
+    owner = store.keys.notice_owner(seen.id)
+    now = _now_after(seen)
+    off = replace(seen, enabled=False, disabled=Disabled(now, reason), updated_at=now)
+    while True:
+        known, read = await _read(store, client_id, get(owner))
+        webhooks, owners = _webhooks(known), read.kvs(1)
+        is_owner = bool(owners) and owners[0].create_revision == token
+        if not (is_owner and seen.enabled and seen in webhooks):
+            return None
+        after = tuple(off if one == seen else one for one in webhooks)
+        if await _write(store, client_id, known, after, compares=[created_at(owner, token)]):
+            return off
 
 
 async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
@@ -247,6 +250,12 @@ def _require(known: Known, webhook_id: str) -> Webhook:
     if webhook is None:
         raise NotFound("there is no such webhook")
     return webhook
+
+
+def _now_after(before: Webhook) -> datetime:
+    """Never the time of the change before: by that, a decision sees that it is out of date."""
+    now = utc_now()
+    return now if now != before.updated_at else now + timedelta(milliseconds=1)
 
 
 async def _write(

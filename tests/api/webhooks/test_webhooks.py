@@ -7,8 +7,9 @@ import base64
 from datetime import UTC, datetime, timedelta
 
 from babygun.store import Store
-from babygun.store.webhooks.change import disable_webhook, read_secret
+from babygun.store.webhooks.change import find_webhook, read_secret
 from tests.api.webhooks.conftest import URL, Shop
+from tests.store.webhooks.steps import disabled
 from tests.support.api import RunningApi, StartApi, fields_of
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
@@ -160,7 +161,9 @@ async def test_change_keeps_what_it_leaves_out_and_refuses_what_breaks_a_rule(sh
 async def test_disabled_webhook_says_why_until_it_is_enabled(shop: Shop, store: Store) -> None:
     made = await shop.webhook()
     path = f"/webhooks/{made['id']}"
-    await disable_webhook(store, shop.id, made["id"], "The endpoint answered 410 Gone.")
+    found = await find_webhook(store, made["id"])
+    assert found is not None
+    assert await disabled(store, found[1], "The endpoint answered 410 Gone.", found[0])
     off = (await shop.call("GET", path)).json
     assert not off["enabled"] and off["health"]["status"] == "disabled"
     assert off["disabled"]["reason"] == "The endpoint answered 410 Gone."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -25,8 +26,9 @@ from babygun.store.webhooks.change import (
     read_secret,
     rotate_secret,
 )
-from babygun.store.webhooks.records import MOST_WEBHOOKS, WebhookHealth
-from tests.store.webhooks.steps import URL, new_webhook, with_client
+from babygun.store.webhooks.notices import give_back
+from babygun.store.webhooks.records import MOST_WEBHOOKS, Webhook, WebhookHealth
+from tests.store.webhooks.steps import URL, disabled, new_webhook, owned, with_client
 from tests.support.faulty_etcd import FAULTS, Died, Fault, FaultyProcess
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig
@@ -126,10 +128,73 @@ async def test_changes_at_once_are_all_kept(rig: Rig) -> None:
 
 async def test_webhook_is_disabled_once_with_the_reason(rig: Rig) -> None:
     webhook = await new_webhook(rig.store)
-    off = await disable_webhook(rig.store, "client", webhook.id, "It answered 410.")
+    off = await disabled(rig.store, webhook, "It answered 410.")
     assert off and not off.enabled and off.disabled and off.disabled.reason == "It answered 410."
-    assert await disable_webhook(rig.store, "client", webhook.id, "again") is None
-    assert await disable_webhook(rig.store, "client", "wh_none", "again") is None
+    assert await disabled(rig.store, webhook, "again") is None
+    assert await disabled(rig.store, off, "again") is None
+    assert await delete_webhook(rig.store, "client", webhook.id)
+    assert await disable_webhook(rig.store, "client", webhook, 1, "again") is None
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_webhook_that_changes_amid_its_disabling_stays_on(rig: Rig, number: int) -> None:
+    webhook = await new_webhook(rig.store)
+    token = await owned(rig.store, webhook)
+
+    async def enable() -> None:
+        await change_webhook(rig.store, "client", webhook.id, lambda one: one)
+
+    assert await _disable(rig, webhook, token, number, enable) is None
+    [now] = await list_webhooks(rig.store, "client")
+    assert now.enabled and now.updated_at > webhook.updated_at
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_webhook_that_another_worker_takes_amid_its_disabling_stays_on(
+    rig: Rig, number: int
+) -> None:
+    webhook = await new_webhook(rig.store)
+    token = await owned(rig.store, webhook)
+
+    async def lose() -> None:
+        await give_back(rig.store, webhook.id, token)
+        assert await owned(rig.store, webhook) != token
+
+    assert await _disable(rig, webhook, token, number, lose) is None
+    assert await list_webhooks(rig.store, "client") == (webhook,)
+
+
+async def test_webhook_is_disabled_though_another_one_of_the_client_changes_meanwhile(
+    rig: Rig,
+) -> None:
+    webhook = await new_webhook(rig.store)
+    token = await owned(rig.store, webhook)
+
+    async def other() -> None:
+        await new_webhook(rig.store)
+
+    assert await _disable(rig, webhook, token, 2, other)
+    assert [one.enabled for one in await list_webhooks(rig.store, "client")] == [False, True]
+
+
+async def _disable(
+    rig: Rig,
+    webhook: Webhook,
+    token: int,
+    number: int,
+    meanwhile: Callable[[], Awaitable[None]],
+) -> Any:
+    """What the owner's disabling gives. ``meanwhile``: done before its request of this number."""
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+
+    async def disable(store: Store) -> Any:
+        return await disable_webhook(store, "client", webhook, token, "It answered 410.")
+
+    try:
+        return await process.do(disable, meanwhile={number: meanwhile})
+    finally:
+        await process.close()
 
 
 async def test_rotated_secret_keeps_the_one_before_for_a_day(rig: Rig) -> None:

@@ -30,7 +30,7 @@ from babygun.store.webhooks import change, outbox
 from babygun.store.webhooks.records import MOST_WEBHOOKS, Webhook
 from tests.email.steps import submitted
 from tests.store.emails.steps import HARD, HELD, OK, SOFT, claimed, pending
-from tests.store.webhooks.steps import new_webhook, ready, types
+from tests.store.webhooks.steps import disabled, new_webhook, ready, types
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, rig_for
 
@@ -100,7 +100,7 @@ async def test_webhooks_get_the_types_and_tags_that_they_ask_for(rig: Rig) -> No
 async def test_webhook_that_is_off_gets_no_new_notices(rig: Rig) -> None:
     webhook = await new_webhook(rig.store)
     await rig.send("ann@example.org")
-    assert await change.disable_webhook(rig.store, "client", webhook.id, "It answers nothing.")
+    assert await disabled(rig.store, webhook, "It answers nothing.")
     await rig.send("ann@example.org")
     assert len(await ready(rig.store, webhook)) == 1
     await change.change_webhook(
