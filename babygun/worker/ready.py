@@ -33,6 +33,8 @@ class ReadyJobs(KnownJobs):
         self._share: OrderedDict[SiteJobs, None] = OrderedDict()
         self._memory: OrderedDict[SiteJobs, None] = OrderedDict()
         self._half: OrderedDict[SiteJobs, None] = OrderedDict()
+        self._overtaken: SiteJobs | None = None  # the first of those that wait for memory
+        self._overtaking = 0  # bytes that others have started with since it is the first
 
     def _line_joined(self, jobs: SiteJobs, line: Line) -> None:
         """A line that had no job has one now."""
@@ -66,6 +68,20 @@ class ReadyJobs(KnownJobs):
                 return self._take_back(jobs)
         return None
 
+    def memory_kept_from(self, site: Site) -> int:
+        """The bytes that this site has to leave to the one that has waited longest for memory.
+
+        Otherwise small e-mails of others would take each byte that gets free. They may overtake a
+        large one until they are as large together.
+        """
+        if not self._memory:
+            return 0
+        first = next(iter(self._memory))
+        if first.site.name == site.name or first is not self._overtaken:
+            return 0
+        size = self._next(first).size
+        return size if self._overtaking >= size else 0
+
     def _take_first(self, obstacle: Callable[[Site, Job], Obstacle | None]) -> Taken | None:
         """A job of those that waited for a share or for memory, if one may start."""
         for waiting in (self._share, self._memory):
@@ -98,7 +114,15 @@ class ReadyJobs(KnownJobs):
         ref = jobs.take(line)
         if self._turns.count > 1 or jobs.line is None:
             self._turns.served(jobs)
-        return ref, self._forget(jobs, line, ref), jobs.site
+        job = self._forget(jobs, line, ref)
+        self._count_overtaking(job)
+        return ref, job, jobs.site
+
+    def _count_overtaking(self, job: Job) -> None:
+        first = next(iter(self._memory), None)
+        if first is not self._overtaken:
+            self._overtaken, self._overtaking = first, 0
+        self._overtaking += job.size
 
     def take_probe(self, site: str, ref: JobRef | None = None) -> Taken | None:
         """A job of a held site, ``ref`` if that is still known; None where none is known."""
@@ -216,6 +240,7 @@ class ReadyJobs(KnownJobs):
         """Forgets everything: the worker's slice has changed."""
         super().clear()
         self._turns, self._unknown = Turns(), Turns()
+        self._overtaken = None
         for line in (self._share, self._memory, self._half):
             line.clear()
 

@@ -78,8 +78,11 @@ class Slots:
         """Whether no site may start anything."""
         return self._own_in_use >= self._own and self._shared_in_use >= self._shared
 
-    def obstacle(self, site: Site, job: Job) -> Obstacle | None:
-        """What keeps this job from starting; None: nothing."""
+    def obstacle(self, site: Site, job: Job, kept: int = 0) -> Obstacle | None:
+        """What keeps this job from starting; None: nothing.
+
+        ``kept``: bytes of the memory that stay free for another site's e-mail.
+        """
         name = site.name
         use = self._in_use.get(name)
         sends = use.own + use.shared if use else 0
@@ -92,7 +95,7 @@ class Slots:
         if job.size > self._memory:
             if self._oversize:
                 return "memory"
-        elif self._bytes + job.size > self._memory:
+        elif self._bytes + job.size + (kept if kept <= self._memory else 0) > self._memory:
             return "memory"
         return "half" if sends >= self._half else None
 

@@ -230,6 +230,36 @@ def test_job_of_20_000_sites_is_taken_without_asking_them_all(limit: int, memory
     assert len(running) == min(100, memory) and asked.times <= 20_000
 
 
+def test_large_email_of_a_site_is_overtaken_by_as_many_bytes_at_most() -> None:
+    """It needs half of the memory, and another site has many e-mails that fit in between."""
+    ready = ready_jobs(limit=1000)
+    slots = Slots(total=100, memory=100, sites=2, limit=lambda site: 1000)
+    for n in range(200):
+        ready.add(JobRef(f"s{n}", "small"), Job(size=10, recipients=1))
+    running: list[tuple[str, Site, Job]] = []
+
+    def start_all() -> None:
+        def obstacle(site: Site, job: Job) -> Obstacle | None:
+            return slots.obstacle(site, job, ready.memory_kept_from(site))
+
+        while not slots.full and (taken := ready.take(obstacle)):
+            slots.start(taken[2], taken[1])
+            running.append((taken[0].email_id, taken[2], taken[1]))
+
+    start_all()
+    ready.add(JobRef("large", "other"), Job(size=50, recipients=1))
+    ready.add(JobRef("behind", "other"), SMALL)
+    started = []
+    for _ in range(30):
+        name, site, job = running.pop(0)
+        slots.end(site, job)
+        started.append(name)
+        ready.go_on(site.name)
+        start_all()
+    assert {"large", "behind"} <= {*started, *(name for name, _, _ in running)}
+    assert len([name for name in started if name.startswith("s")]) > 20, "the others go on"
+
+
 def test_sites_that_hang_hold_up_no_other_of_20_000() -> None:
     ready = ready_jobs()
     slots = Slots(total=200, memory=1 << 30, sites=20_000, limit=lambda site: 1000)
