@@ -612,8 +612,8 @@ EVENTS = [
         "queue server policy failure reason",
         "A mail host does not show what its domain's policy demands. `policy`: sts, dane, or"
         " sts_testing: then the mail goes all the same. Otherwise it goes to another host, or"
-        " waits. `failure`: by RFC 8460. The domain's owner can repair it; if many domains are"
-        " concerned, somebody may be on the way.",
+        " waits. `failure`: by RFC 8460. The domain's owner can repair it. If many domains are"
+        " concerned, an attacker may sit between Babygun and the mail host.",
     ),
     Event(
         "TLS results not counted",
@@ -626,7 +626,7 @@ EVENTS = [
         "info",
         "domain day uri",
         "A domain's TLS report went to a place that its DNS record names: it was taken there, or is"
-        " an e-mail of ours by now.",
+        " an e-mail of ours by now. `uri` leaves out the mailbox.",
     ),
     Event(
         "TLS report not sent",

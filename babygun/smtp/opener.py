@@ -200,7 +200,7 @@ class Opener:
             queue=self._destination.site.name,
             server=server.endpoint,
             feature=feature,
-            reason=why,
+            reason=quoted_to_others(why, 300),
         )
         for_long = feature == "tls" and connection.plain_for_long and server.address
         lasts = REMEMBERED_TLS if for_long else REMEMBERED

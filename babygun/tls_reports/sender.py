@@ -11,11 +11,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TypeVar
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
 from babygun.dns import LookupFailed
 from babygun.email.addresses import to_ascii_domain
+from babygun.email.reasons import quoted_to_others
 from babygun.errors import BabygunError, EtcdError, LeaseNotFound, OutOfResources
 from babygun.routing.routes import Routes
 from babygun.runtime.identifiers import new_short_id
@@ -149,7 +151,9 @@ class TlsReports:
         reason = await self._deliver(report, place)
         if not reason:
             TLS_REPORTS["sent"].inc()
-            log.info("TLS report sent", domain=report.domain, day=report.day, uri=place.uri)
+            log.info(
+                "TLS report sent", domain=report.domain, day=report.day, uri=_for_log(place.uri)
+            )
             return replace(place, state="sent", next_at=None, sent_at=now, reason="")
         failed = after_failure(place, report.made_at, reason)
         TLS_REPORTS[failed.state if failed.state == "failed" else "deferred"].inc()
@@ -157,9 +161,9 @@ class TlsReports:
             "TLS report not sent",
             domain=report.domain,
             day=report.day,
-            uri=place.uri,
+            uri=_for_log(place.uri),
             again=failed.state == "waiting",
-            error=reason,
+            error=quoted_to_others(reason, 500),
         )
         return failed
 
@@ -189,9 +193,17 @@ def _new_place(uri: str, receivers: Receivers, now: datetime) -> Place:
     assert target is not None
     if why := receivers.add(target):
         TLS_REPORTS["failed"].inc()
-        log.warning("TLS report refused", uri=uri, error=why)
+        log.warning("TLS report refused", uri=_for_log(uri), error=quoted_to_others(why, 500))
         return Place(uri, "failed", reason=why)
     return Place(uri, next_at=now)
+
+
+def _for_log(uri: str) -> str:
+    """A place without its mailbox. No log names the address of a recipient."""
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() != "mailto":
+        return uri
+    return f"{scheme}:…@{unquote(rest.partition('?')[0]).rpartition('@')[2]}"
 
 
 def begun_try(place: Place, now: datetime) -> Place:

@@ -366,14 +366,14 @@ async def test_broken_tls_goes_in_plain_text_in_the_same_try_and_is_remembered(
     ("said", "then", "lasts"),
     [
         (b"220 go\r\n", b"", workarounds.REMEMBERED),
-        (b"454 4.7.0 not now\r\n", b"", workarounds.REMEMBERED),
+        (b"454 4.7.0 not now for ann@b.example\r\n", b"", workarounds.REMEMBERED),
         (b"220 go\r\n", b"this is no TLS\r\n", workarounds.REMEMBERED_TLS),
         (b"502 5.5.1 what?\r\n", b"", workarounds.REMEMBERED_TLS),
     ],
     ids=["cut off", "not now", "no TLS", "refused"],
 )
 async def test_tls_of_a_host_is_left_out_for_days_only_if_it_would_break_again(
-    new_pool: NewPool, said: bytes, then: bytes, lasts: float
+    new_pool: NewPool, caplog: pytest.LogCaptureFixture, said: bytes, then: bytes, lasts: float
 ) -> None:
     async def script(peer: Peer) -> None:
         if peer.number == 1:
@@ -394,6 +394,8 @@ async def test_tls_of_a_host_is_left_out_for_days_only_if_it_would_break_again(
     found, now = known.workarounds.of(host(server).endpoint), asyncio.get_running_loop().time()
     assert found.why_not("tls", now + lasts - 60)
     assert not found.why_not("tls", now + lasts + 60)
+    [line] = [each for each in caplog.records if each.message == "feature switched off"]
+    assert "ann@" not in line.fields["reason"]  # type: ignore[attr-defined]
 
 
 async def test_encrypted_mail_never_goes_in_plain_text(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -66,7 +67,15 @@ async def emails(asking: Asking) -> list[Email]:
     return [codec.decode_email(kv.value) for kv in found.kvs]
 
 
-async def test_report_of_all_workers_goes_to_each_place_once(asking: Asking) -> None:
+def fields(caplog: pytest.LogCaptureFixture, event: str, field: str) -> list[Any]:
+    """A field of each line of the log with this event."""
+    return [each.fields[field] for each in caplog.records if each.message == event]  # type: ignore[attr-defined]
+
+
+async def test_report_of_all_workers_goes_to_each_place_once(
+    asking: Asking, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "babygun")
     asking.ask(asking.url, MAIL)
     await count(asking, process="x")
     await count(asking, process="y")
@@ -88,6 +97,7 @@ async def test_report_of_all_workers_goes_to_each_place_once(asking: Asking) -> 
     assert [each async for each in open_reports(asking.rig.store)] == []
     assert [day async for day in counted_days(asking.rig.store, "2027")] == []
     assert TLS_REPORTS["sent"]._value == sent + 2
+    assert fields(caplog, "TLS report sent", "uri") == [asking.url, "mailto:…@b.example"]
 
 
 async def test_nothing_is_made_before_all_workers_have_written(asking: Asking) -> None:
@@ -295,7 +305,7 @@ async def test_report_that_crashes_ends_no_worker_and_stops_no_other_one(
 
 
 async def test_mailbox_that_many_domains_name_gets_some_reports_a_day(
-    asking: Asking, monkeypatch: pytest.MonkeyPatch
+    asking: Asking, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(receivers, "_MOST_TO_MAILBOX", 3)
     asking.ask("mailto:Victim+1@b.example", "mailto:victim+2@b.example")
@@ -307,6 +317,8 @@ async def test_mailbox_that_many_domains_name_gets_some_reports_a_day(
     [sent, refused] = (await reported(asking, "d1.example")).places
     assert (sent.state, refused.state) == ("sent", "failed")
     assert refused.reason == "3 reports of this day go to victim@b.example already"
+    in_log = "3 reports of this day go to … already"
+    assert set(fields(caplog, "TLS report refused", "error")) == {in_log}
     assert [each async for each in open_reports(asking.rig.store)] == []
 
 
