@@ -60,6 +60,19 @@ def test_images_and_packages_from_elsewhere_are_of_a_named_version() -> None:
             assert package.startswith("--") or "=" in package, package
 
 
+def test_own_file_of_the_page_gives_its_relay_to_all_services_that_have_one() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    [example] = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    given = yaml.safe_load(example)["services"]
+    have_one = {
+        name
+        for name, service in SERVICES.items()
+        if "BABYGUN_RELAY_URL" in (service.get("environment") or ())
+    }
+    assert have_one >= {"api", "worker", "check"} and given.keys() == have_one
+    assert len({str(service) for service in given.values()}) == 1
+
+
 def test_port_that_the_balancer_passes_on_has_no_metrics() -> None:
     balancer = (ROOT / "deploy/haproxy.cfg").read_text()
     port = SERVICES["api"]["environment"]["BABYGUN_API_PROCESS_PORT"]
