@@ -318,8 +318,9 @@ class Settings:
     relay_url: str = setting(
         TEXT,
         "",
-        "The default relay: smtp://user:password@host:port (STARTTLS if offered) or smtps://… "
-        "(TLS from the start).",
+        "The default relay: smtp://user:password@host:port or smtps://… (TLS from the start). "
+        "smtp:// with a password needs STARTTLS and a certificate that is checked, except on this "
+        "machine; without one, STARTTLS is used if offered.",
         secret=True,
     )
     routes: dict[str, Any] = setting(
@@ -646,7 +647,8 @@ class Settings:
     api_url: str = setting(
         TEXT,
         "",
-        "The API that babygun send, emails, token and workers call. Empty: the one in "
+        "The API that these commands call: token, send, emails, suppressions, recipients, "
+        "domains, workers, sites, warm-ups, tls-reports, webhooks, audit. Empty: the one in "
         ".babygun/dev.json, else the API's host and port.",
     )
     api_ca: str = setting(

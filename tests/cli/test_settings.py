@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import re
+
 import pytest
 
+from babygun.cli.main import COMMANDS
+from babygun.runtime.settings import table
 from tests.support.commands import Command
 from tests.support.rig import changed
 
@@ -49,3 +55,15 @@ async def test_setting_that_cannot_be_used_ends_each_command_with_a_sentence(
     result = await command(*words)
     assert result.status == 2
     assert result.error.startswith("babygun: BABYGUN_ETCD_TIMEOUT: 'soon' is not a duration")
+
+
+def test_help_of_the_apis_address_names_every_command_that_calls_it() -> None:
+    [row] = [row for row in table() if row.name == "api_url"]
+    listed = re.findall(r"these commands call: (.*?)\.", row.help)[0].split(", ")
+    calling = [
+        command.name
+        for command in COMMANDS
+        if "call_api("
+        in inspect.getsource(importlib.import_module(f"babygun.cli.{command.module}"))
+    ]
+    assert sorted(listed) == sorted(calling)

@@ -48,7 +48,9 @@ _SYSTEMD_RUN = """
         if option == "setenv":
             variables[name] = value
         elif option == "property" and name == "EnvironmentFile":
-            variables |= environment_files.read(Path(value))
+            path = Path(value.removeprefix("-"))
+            if path.exists() or not value.startswith("-"):
+                variables |= environment_files.read(path)
     os.execvpe(words[0], words, variables)
 """
 

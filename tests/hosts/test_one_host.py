@@ -17,7 +17,8 @@ from tests.support.procedures import sections
 from tests.support.smtp_server import MisbehavingServer
 
 PAGE = sections(ROOT / "deploy/systemd/README.md")
-PROGRAM, ETCD, CERTIFICATES, FILES, START, CHECK, BACKUPS = PAGE["One host"]
+PROGRAM, ETCD, CERTIFICATES, FILES, START, CHECK, CLIENTS, DOMAIN, BACKUPS = PAGE["One host"]
+[MONITORING] = PAGE["Monitoring"]
 OPERATIONS = sections(ROOT / "docs/operations.md")
 UNITS = ("etcd", "babygun-api", "babygun-worker@1", "babygun-worker@2")
 
@@ -29,10 +30,18 @@ async def alone(tmp_path: Path, smtp: MisbehavingServer) -> AsyncIterator[Host]:
     async with host(tmp_path, address, {}) as made:
         await made.sh(CERTIFICATES)
         await made.sh(FILES)
-        settings(made, BABYGUN_RELAY_URL=relay_url(smtp), BABYGUN_REQUIRE_DOMAINS="no")
+        settings(made, BABYGUN_RELAY_URL=relay_url(smtp))
         await made.sh(START)
         await until_ready(made)
         yield made
+
+
+@pytest_asyncio.fixture
+async def shop(alone: Host) -> Shop:
+    """The application, after step 10: it has its secret and may send."""
+    made = Shop(alone, await alone.sh(CLIENTS))
+    assert "_domainkey.example.com" in await alone.sh(DOMAIN)
+    return made
 
 
 def relay_url(smtp: MisbehavingServer) -> str:
@@ -64,13 +73,6 @@ class Shop:
         )
         self.numbers = 0
 
-    async def sh(self, script: str) -> str:
-        """Runs a script with the application's credentials, in place of the operator's."""
-        return await self._at.sh(
-            f"export BABYGUN_API_URL=http://{self._at.address}:8080 PATH=/opt/babygun/bin:$PATH\n"
-            f"export BABYGUN_CLIENT_ID={self._id} BABYGUN_CLIENT_SECRET={self._secret}\n{script}"
-        )
-
     async def send(self) -> str:
         """Sends an e-mail, with a new token. Its id."""
         self.numbers += 1
@@ -93,11 +95,12 @@ class Shop:
 
 @pytest.mark.timeout(600)
 async def test_host_is_installed_used_and_restored_by_the_page(
-    alone: Host, smtp: MisbehavingServer
+    alone: Host, shop: Shop, smtp: MisbehavingServer
 ) -> None:
     said = await alone.sh(CHECK)
     assert "BAD" not in said and "2 live workers" in said
-    shop = Shop(alone, said)
+    secrets = alone.path("/etc/babygun/operator.env")
+    assert secrets.stat().st_mode & 0o777 == 0o600
     await shop.send()
     await smtp.wait_for(1)
     for unit in UNITS[1:]:
@@ -112,6 +115,11 @@ async def test_host_is_installed_used_and_restored_by_the_page(
     assert [*alone.services.running] == ["etcd.service"]
     await alone.sh("systemctl start babygun.target")
     await until_ready(alone)
+    await alone.sh(MONITORING)
+    await until_ready(alone)
+    for port in (8081, 9091, 9092):
+        async with aiohttp.request("GET", f"http://{alone.address}:{port}/metrics") as answer:
+            assert answer.status == 200 and "babygun_" in await answer.text()
 
     # A backup, and back to it.
     backup = await alone.sh(BACKUPS)
@@ -127,30 +135,27 @@ async def test_host_is_installed_used_and_restored_by_the_page(
 
 
 @pytest.mark.timeout(600)
-async def test_site_is_held_and_limited_by_the_page(alone: Host) -> None:
+async def test_site_is_held_and_limited_by_the_page(alone: Host, shop: Shop) -> None:
     """The site is the relay of the test, which has limits, in place of a provider."""
     [url] = re.findall("^BABYGUN_RELAY_URL=(.*)", settings_of(alone), re.MULTILINE)
     relay = f'{{"default": {{"url": "{url}", "connections": 5}}}}'
     settings(alone, BABYGUN_RELAY_URL="", BABYGUN_RELAYS=f"'{relay}'")
     await alone.sh("systemctl restart babygun-api babygun-worker@1 babygun-worker@2")
     await until_ready(alone)
-    made = await alone.sh("as-operator babygun clients create first --scope admin")
-    shop = Shop(alone, made)
     email_id = await shop.send()
-    look, change = OPERATIONS["When a site is held or slow"]
-    said = await shop.sh(
-        look.replace("mx:google", "default").replace("show ID", f"show {email_id}")
+    look, change = (
+        block.replace("babygun ", "as-operator babygun ").replace("mx:google", "default")
+        for block in OPERATIONS["When a site is held or slow"]
     )
+    said = await alone.sh(look.replace("show ID", f"show {email_id}"))
     assert "complete" in said
-    said = await shop.sh(change.replace("mx:google", "default"))
-    assert "they asked us to pause" in said
+    assert "they asked us to pause" in await alone.sh(change)
 
 
 @pytest.mark.timeout(600)
 async def test_host_gets_new_certificates_keys_and_room_by_the_page(
-    alone: Host, smtp: MisbehavingServer
+    alone: Host, shop: Shop, smtp: MisbehavingServer
 ) -> None:
-    shop = Shop(alone, await alone.sh('as-operator babygun clients create "my application"'))
     for number, block in enumerate(PAGE["Certificates"], 1):
         await alone.sh(block, within=200)
         await until_ready(alone)

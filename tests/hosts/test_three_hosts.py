@@ -20,7 +20,8 @@ from tests.support.procedures import sections
 from tests.support.smtp_server import MisbehavingServer
 
 PAGE = sections(ROOT / "deploy/systemd/README.md")
-CERTIFICATES, MEMBER, API, ETCD, ACCESS = PAGE["Several hosts, with TLS"]
+SEVERAL = PAGE["Several hosts, with TLS"]
+CERTIFICATES, MEMBER, MEMBERS, API, ETCD, ACCESS, BALANCER, CLIENTS = SEVERAL
 
 
 @pytest_asyncio.fixture
@@ -38,7 +39,7 @@ async def hosts(tmp_path: Path) -> AsyncIterator[list[Host]]:
 
 @pytest_asyncio.fixture
 async def cluster(hosts: list[Host], smtp: MisbehavingServer) -> list[Host]:
-    """The hosts after step 5: three members, an API process, workers."""
+    """The hosts after step 6: three members, an API process, workers."""
     operator = hosts[0]
     await operator.sh(CERTIFICATES)
     for number, each in enumerate(hosts, 1):
@@ -46,6 +47,7 @@ async def cluster(hosts: list[Host], smtp: MisbehavingServer) -> list[Host]:
             carry(operator, each, "etcd")
         await each.sh(FILES)
         await each.sh(of_member(MEMBER, "etcd1", number))
+    await operator.sh(MEMBERS)
     await operator.sh(API)
     settings(operator, BABYGUN_RELAY_URL=one_host.relay_url(smtp))
     await asyncio.gather(*(each.sh(ETCD) for each in hosts))
@@ -90,6 +92,9 @@ async def test_lost_member_is_replaced_and_a_lost_cluster_is_restored_by_the_pag
 ) -> None:
     operator, _, third = hosts = cluster
     assert "BAD" not in await doctor(operator)
+    # There is no load balancer.
+    own = CLIENTS.replace("https://mail.example.net", f"https://{operator.address}:8080")
+    assert "_domainkey.example.com" in await operator.sh(own)
     ended = await operator.sh("as-operator leader-last")
     assert len(ended.split()) == 3
 

@@ -214,6 +214,32 @@ def test_prometheus_finds_the_services_of_the_cluster_at_their_ports() -> None:
     assert set(targets) <= services.keys()
 
 
+def test_prometheus_of_hosts_has_the_jobs_and_the_ports_of_their_units() -> None:
+    units = "\n".join(
+        path.read_text().replace("%i", "1") for path in (DEPLOY / "systemd").glob("babygun[-.]*")
+    )
+    set_there = dict(re.findall(r"(BABYGUN_[A-Z_]+PORT)=(\d+)", units))
+    ports = {
+        "babygun-api": set_there["BABYGUN_API_PROCESS_PORT"],
+        "babygun-worker": set_there["BABYGUN_WORKER_PORT"],
+        "babygun-bounced": set_there["BABYGUN_BOUNCE_PROBE_PORT"],
+        "etcd": "2381",
+        "balancer": "8405",
+    }
+    hosts = yaml.safe_load((DEPLOY / "prometheus" / "hosts.yml").read_text())
+    found = {
+        config["job_name"]: {
+            target.rpartition(":")[2]
+            for static in config["static_configs"]
+            for target in static["targets"]
+        }
+        for config in hosts["scrape_configs"]
+    }
+    assert found == {job: {port} for job, port in ports.items()}
+    assert found.keys() == {config["job_name"] for config in PROMETHEUS["scrape_configs"]}
+    assert hosts["rule_files"] == PROMETHEUS["rule_files"]
+
+
 def test_provisioning_files_are_of_grafanas_first_version() -> None:
     files = sorted(DEPLOY.glob("grafana/provisioning/*/*.yml"))
     assert files

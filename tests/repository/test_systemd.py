@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from babygun.cli.main import build_parser
+from babygun.pki.issuance import issue
+from babygun.pki.layout import cluster
 from babygun.runtime.settings import OTHER_VARIABLES, Settings, load, table
 from tests.support.paths import ROOT
 from tests.support.unit_files import Unit
@@ -72,6 +74,28 @@ def test_settings_of_the_environment_file_exist_and_can_be_used_commented_out_on
             value.startswith('"') or not re.search(r"[ #']", value)
         ), f"{variable} must be quoted"
         load({variable: value.strip('"')})
+
+
+def test_workers_and_bounced_of_a_host_have_ports_of_their_own() -> None:
+    page = (FOLDER / "README.md").read_text()
+    [most] = re.findall(r"Instances have the numbers 1 to (\d)", page)
+    [worker] = re.findall(r"BABYGUN_WORKER_PORT=(\d+)%i", read("babygun-worker@.service"))
+    [bounced] = re.findall(r"BABYGUN_BOUNCE_PROBE_PORT=(\d+)", read("babygun-bounced.service"))
+    ports = [f"{worker}{instance}" for instance in range(1, int(most) + 1)]
+    assert bounced not in ports
+    operations = (ROOT / "docs/operations.md").read_text()
+    assert f"workers | {ports[0]} to {ports[-1]}," in operations
+    assert f"`BABYGUN_BOUNCE_PROBE_PORT`, {bounced} |" in operations
+    assert f"workers, 1 to {most} a host" in operations
+
+
+def read(file: str) -> str:
+    return (FOLDER / file).read_text()
+
+
+def test_operator_gets_the_client_of_the_file_that_the_page_writes() -> None:
+    [file] = re.findall(r"EnvironmentFile=-(\S+)", read("as-operator"))
+    assert read("README.md").count(f">{file}\n") == 2
 
 
 @pytest.mark.parametrize("path", processes(), ids=name)
@@ -141,6 +165,32 @@ def as_installed(folder: Path) -> list[Path]:
             .replace("=/usr/local/bin/etcd", f"={sys.executable}")
         )
     return [folder / path.name for path in UNITS]
+
+
+@pytest.mark.skipif(not shutil.which("haproxy"), reason="there is no haproxy here")
+def test_load_balancer_is_understood_by_haproxy(tmp_path: Path) -> None:
+    """With hosts and a CA that exist, and as this user."""
+    made = tmp_path / "certificates"
+    list(issue(made, cluster(["etcd1"], ["mail.example.net"])))
+    ca = made / "balancer" / "api-ca.pem"
+    text = re.sub(r"(?m)^( *server \w+ )[^:]+:", r"\g<1>127.0.0.1:", read("haproxy.cfg"))
+    text = re.sub(r"(?m)^ +(user|group) .*\n", "", text).replace("/etc/haproxy/api-ca.pem", str(ca))
+    (tmp_path / "haproxy.cfg").write_text(text)
+    done = subprocess.run(
+        ["haproxy", "-c", "-f", tmp_path / "haproxy.cfg"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_load_balancer_names_each_caller_as_the_api_expects_it() -> None:
+    text, settings = read("haproxy.cfg"), read("babygun.env")
+    assert text.count("default-server send-proxy-v2\n") == 2 == text.count("# HOSTS\n")
+    [port] = re.findall(r"^BABYGUN_API_PORT=(\d+)", settings, re.MULTILINE)
+    assert set(re.findall(r"server \w+ \S+:(\d+)", text)) == {port}
+    assert "#BABYGUN_PROXY_PROTOCOL=" in settings
 
 
 @NEEDS_ANALYZE
