@@ -40,6 +40,19 @@ async def test_email_takes_in_etcd_what_the_page_says(rig: Rig) -> None:
     assert further == pytest.approx(figure("each further recipient"), rel=0.15)
 
 
+def test_other_pages_say_how_many_emails_a_quota_holds_as_this_one_has_it() -> None:
+    """Up to where the oldest contents go early: 70 % of the quota."""
+    in_file = re.search(r"([\d,]+) bytes of etcd's file in use for each", PAGE)
+    assert in_file
+    each = float(in_file[1].replace(",", ""))
+    assert each == 1000 + figure("beside the content") + figure("record, log, marks")
+    for path in ("etcd/README.md", "docs/operations.md"):
+        text = " ".join((ROOT / path).read_text().split())
+        [(quota, millions)] = re.findall(r"(\d+) GiB holds ([\d.]+) million final e-mails", text)
+        holds = 0.7 * float(quota) * 2**30 / each
+        assert float(millions) * 1e6 == pytest.approx(holds, rel=0.02)
+
+
 def test_table_of_installations_follows_from_the_arithmetic() -> None:
     record, further = figure("record, log, marks"), figure("each further recipient")
     assert further < record
