@@ -50,6 +50,7 @@ BEHAVIOURS = {
     "smtp/test_session_replies.py": "what servers say up to MAIL, table-driven",
     "store/emails/test_exploration.py": "every state of one e-mail in small scopes",
     "store/emails/test_machine.py": "the store's operations beside a plain model, with faults",
+    "store/emails/test_uploads.py": "large contents stay whole: acceptance, batches, late requests",
     "worker/test_faults.py": "workers and etcd that die, pause and come back",
     "worker/test_mail_hosts.py": "mail straight to mail hosts, by DNS and SMTP",
     "worker/test_tls_policies.py": "mail to domains that demand TLS, by signed DNS and https",

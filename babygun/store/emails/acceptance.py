@@ -129,7 +129,7 @@ async def write(
     upload_lease = 0
     if later:
         compares += [present(key) for key, _ in later]
-        upload_lease = await _upload(store, later)
+        upload_lease = await _upload(store, emails)
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, emails, mark)
@@ -227,19 +227,23 @@ async def _submit(
         raise
 
 
-async def _upload(store: Store, chunks: list[tuple[bytes, bytes]]) -> int:
-    """Writes the later chunks of a large content on a lease of some minutes.
+async def _upload(store: Store, emails: Sequence[NewEmail]) -> int:
+    """Writes the later chunks of large contents on a lease of some minutes.
 
-    The acceptance takes them off that lease.
+    The acceptance takes them off that lease. From then on no chunk is written: it would go with
+    this lease. Another call may have stored the e-mails meanwhile, and a chunk may arrive late.
     """
     try:
         lease = await store.client.grant(int(store.settings.upload_lease))
     except OutcomeUnknown as error:
         raise EtcdUnavailable(str(error)) from None  # of the e-mail itself nothing is stored
     try:
-        for key, chunk in chunks:  # one at a time: a large e-mail must not hold up small ones
-            txn = Txn([], [put(key, chunk, lease)])
-            await _settle(store, partial(_until, store, txn))
+        chunks = [(new.id, key, chunk) for new in emails for key, chunk in new.later]
+        # One at a time: a large e-mail must not hold up small ones.
+        for email_id, key, chunk in chunks:
+            txn = Txn([absent(store.keys.email(email_id))], [put(key, chunk, lease)])
+            if not (await _settle(store, partial(_until, store, txn))).succeeded:
+                break  # they are stored: the acceptance says so
     except (EtcdUnavailable, OutcomeUnknown) as error:  # the lease expires by itself
         raise EtcdUnavailable(str(error)) from None
     except BaseException:
