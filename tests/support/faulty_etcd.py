@@ -39,11 +39,15 @@ class LateRequest(NamedTuple):
 
 
 class FaultyProcess:
-    """A process with a store of its own. ``late``: its requests that have not arrived yet."""
+    """A process with a store of its own. ``late``: its requests that have not arrived yet.
+
+    ``doubt``: what the sender of a request is told that may have been applied.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.store = Store(settings)
         self.late: list[LateRequest] = []
+        self.doubt: type[EtcdError] = OutcomeUnknown
         self._send = self.store.client._request
         self.store.client._request = self._request  # type: ignore[method-assign]
         self._faults: Mapping[int, Fault] = {}
@@ -119,4 +123,4 @@ class FaultyProcess:
             self._died.set()
             await self._buried.wait()
             raise asyncio.CancelledError
-        raise OutcomeUnknown("the answer was lost by the test")
+        raise self.doubt("the answer was lost by the test")

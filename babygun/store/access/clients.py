@@ -8,7 +8,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from babygun.email.model import client_id_of
-from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Compare, KeyValue, Txn, absent, created_at, delete, get, modified_at, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
@@ -104,6 +104,7 @@ async def change_client(store: Store, client_id: str, change: Callable[[Client],
     """
     key = store.keys.client(client_id)
     unknown: OutcomeUnknown | None = None
+    full = False
     while True:
         try:
             found = await store.client.get(key)
@@ -117,8 +118,12 @@ async def change_client(store: Store, client_id: str, change: Callable[[Client],
                 return after
         except OutcomeUnknown as error:
             unknown = error
+        except OutOfSpace as error:  # etcd may say so after it has written
+            if full:
+                raise unknown or error from None
+            full = True
         except EtcdUnavailable as error:
-            raise unknown or error from None
+            raise unknown or (OutcomeUnknown(str(error)) if full else error) from None
 
 
 async def rotate_secret(

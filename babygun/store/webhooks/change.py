@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from msgspec.structs import replace
 
@@ -46,6 +47,7 @@ from babygun.store.webhooks.records import (
 # How long the secret before signs beside a new one.
 ROTATION = timedelta(hours=24)
 _SECRET_BYTES = 32
+T = TypeVar("T")
 
 
 async def create_webhook(
@@ -73,23 +75,12 @@ async def create_webhook(
         created_at=now,
         updated_at=now,
     )
-    unknown = False
-    while True:
-        try:
-            if await _add(store, client_id, webhook, secret):
-                return webhook, secret
-        except OutcomeUnknown:  # if it was applied, the secret must still be given out
-            if unknown:
-                raise
-            unknown = True
-        except EtcdUnavailable as error:
-            if unknown:
-                raise OutcomeUnknown(str(error)) from None
-            raise
+    await _settled(lambda: _add(store, client_id, webhook, secret))
+    return webhook, secret
 
 
-async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> bool:
-    """Writes a new webhook. False: others were written at the same time, so it is not there."""
+async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> bool | None:
+    """Writes a new webhook. None: others were written at the same time, so it is not there."""
     of_client = store.keys.client(client_id_of(client_id))
     known, seen = await _read(store, client_id, get(of_client))
     webhooks = _webhooks(known)
@@ -101,7 +92,7 @@ async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> b
     if len(webhooks) >= MOST_WEBHOOKS:
         raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
     key = store.keys.webhook_secret(webhook.id)
-    return await _write(
+    written = await _write(
         store,
         client_id,
         known,
@@ -109,6 +100,7 @@ async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> b
         [put(key, codec.encode_state(WebhookSecret(secret)))],
         [created_at(of_client, clients[0].create_revision)],
     )
+    return written or None
 
 
 async def list_webhooks(store: Store, client_id: str) -> tuple[Webhook, ...]:
@@ -204,23 +196,51 @@ async def rotate_secret(
 ) -> WebhookSecret:
     """Makes a new secret and returns it; the one before signs too for ROTATION.
 
-    ``secret``: ``whsec_…``, by default a new one. Raises NotFound, EtcdError.
+    ``secret``: ``whsec_…``, by default a new one. The present one changes nothing, so the call can
+    be repeated with it. Raises NotFound, EtcdError.
     """
-    secret, key = secret or new_secret(), store.keys.webhook_secret(webhook_id)
+    secret = secret or new_secret()
+    return await _settled(lambda: _rotate(store, client_id, webhook_id, secret))
+
+
+async def _rotate(
+    store: Store, client_id: str, webhook_id: str, secret: str
+) -> WebhookSecret | None:
+    """Writes a new secret. None: the secret or the client's webhooks have changed meanwhile."""
+    key = store.keys.webhook_secret(webhook_id)
+    known, seen = await _read(store, client_id, get(key))
+    _require(known, webhook_id)
+    found = seen.kvs(1)
+    before = codec.decode_state(found[0].value, WebhookSecret) if found else None
+    if before and before.secret == secret:
+        return before  # by a write whose answer did not come, or by an earlier call
+    after = WebhookSecret(secret)
+    if before:
+        after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
+    same = modified_at(key, found[0].mod_revision) if found else absent(key)
+    # Under the client's key, too: a webhook that is deleted gets no secret again.
+    compares = [same, store.webhooks.compare(client_id, known)]
+    txn = Txn(compares, [put(key, codec.encode_state(after))])
+    return after if (await store.client.txn(txn)).succeeded else None
+
+
+async def _settled(write: Callable[[], Awaitable[T | None]]) -> T:
+    """What ``write`` gives; None: it is done again. Raises what it raises.
+
+    After an answer that leaves a doubt it is done again, too: a new secret that was written has to
+    be given out. So it has to see what is its own. A full etcd may say so after it has written.
+    """
+    doubt: OutcomeUnknown | OutOfSpace | None = None
     while True:
-        known, seen = await _read(store, client_id, get(key))
-        _require(known, webhook_id)
-        found = seen.kvs(1)
-        before = codec.decode_state(found[0].value, WebhookSecret) if found else None
-        after = WebhookSecret(secret)
-        if before:
-            after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
-        same = modified_at(key, found[0].mod_revision) if found else absent(key)
-        # Under the client's key, too: a webhook that is deleted gets no secret again.
-        compares = [same, store.webhooks.compare(client_id, known)]
-        txn = Txn(compares, [put(key, codec.encode_state(after))])
-        if (await store.client.txn(txn)).succeeded:
-            return after
+        try:
+            if (made := await write()) is not None:
+                return made
+        except (OutcomeUnknown, OutOfSpace) as error:
+            if doubt is not None:
+                raise doubt if isinstance(doubt, OutcomeUnknown) else error from None
+            doubt = error
+        except EtcdUnavailable as error:
+            raise OutcomeUnknown(str(error)) if doubt is not None else error from None
 
 
 async def read_secret(store: Store, webhook_id: str) -> WebhookSecret | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from babygun.errors import OutcomeUnknown
+from babygun.errors import EtcdError, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Txn
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
@@ -264,7 +264,9 @@ async def test_email_beyond_the_daily_limit_gets_429_with_what_remains(admin: Ru
     assert (await admin.call("GET", f"/clients/{client.id}")).json["recipients_today"] >= 2
 
 
-def first_answer_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Txn]:
+def first_answer_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch, doubt: type[EtcdError] = OutcomeUnknown
+) -> list[Txn]:
     """The first transaction is made, but its caller does not learn so. Returns all that come."""
     original, calls = store.client.txn, list[Txn]()
 
@@ -272,18 +274,19 @@ def first_answer_lost(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Txn
         calls.append(txn)
         result = await original(txn, **kwargs)
         if len(calls) == 1:
-            raise OutcomeUnknown
+            raise doubt
         return result
 
     monkeypatch.setattr(store.client, "txn", unsure)
     return calls
 
 
+@pytest.mark.parametrize("doubt", [OutcomeUnknown, OutOfSpace])
 async def test_change_whose_outcome_was_not_known_is_made_once(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store, monkeypatch: pytest.MonkeyPatch, doubt: type[EtcdError]
 ) -> None:
     client, _ = await create_client(store, name="shop", scopes=("emails:send",))
-    calls = first_answer_lost(store, monkeypatch)
+    calls = first_answer_lost(store, monkeypatch, doubt)
     changed, secret = await rotate_secret(store, client.id, end_tokens=True)
     assert (changed.series, len(calls)) == (1, 1) and verify_secret(changed, secret, utc_now())
     assert changed.previous and changed.previous.secret_hash == client.secret_hash

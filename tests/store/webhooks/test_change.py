@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.errors import (
+    Conflict,
+    EtcdError,
+    EtcdUnavailable,
+    NotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+)
 from babygun.store import Store, codec
 from babygun.store.access.clients import create_client
 from babygun.store.webhooks import change
@@ -27,7 +34,7 @@ from babygun.store.webhooks.change import (
     rotate_secret,
 )
 from babygun.store.webhooks.notices import give_back
-from babygun.store.webhooks.records import MOST_WEBHOOKS, Webhook, WebhookHealth
+from babygun.store.webhooks.records import MOST_WEBHOOKS, Webhook, WebhookHealth, WebhookSecret
 from tests.store.webhooks.steps import URL, disabled, new_webhook, owned, with_client
 from tests.support.faulty_etcd import FAULTS, Died, Fault, FaultyProcess
 from tests.support.invariants import check_invariants
@@ -206,6 +213,56 @@ async def test_rotated_secret_keeps_the_one_before_for_a_day(rig: Rig) -> None:
     third = await rotate_secret(rig.store, "client", webhook.id, secret="whsec_given")
     assert (third.secret, third.previous) == ("whsec_given", second.secret)
     assert await read_secret(rig.store, webhook.id) == third
+
+
+@pytest.mark.parametrize("given", [None, "whsec_given"])
+@pytest.mark.parametrize("doubt", [OutcomeUnknown, OutOfSpace])
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "late", "overtaken"])
+async def test_secret_in_use_stays_though_an_answer_is_lost_while_it_is_changed(
+    rig: Rig, fault: Fault, doubt: type[EtcdError], given: str | None
+) -> None:
+    webhook = await new_webhook(rig.store)
+    first = await read_secret(rig.store, webhook.id)
+    process = FaultyProcess(rig.settings)
+    process.doubt = doubt
+    await process.store.start()
+
+    async def rotate(store: Store) -> WebhookSecret:
+        return await rotate_secret(store, "client", webhook.id, given)
+
+    made: WebhookSecret = await process.do(rotate, faults={2: fault})
+    for late in process.late:
+        await process.arrive(late)
+    await process.close()
+    kept = await read_secret(rig.store, webhook.id)
+    assert first and kept == made and kept.previous == first.secret
+
+
+async def test_secret_that_is_given_twice_ends_no_other(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    first = await read_secret(rig.store, webhook.id)
+    made = await rotate_secret(rig.store, "client", webhook.id, secret="whsec_given")
+    assert await rotate_secret(rig.store, "client", webhook.id, secret="whsec_given") == made
+    assert first and made.previous == first.secret
+    assert await read_secret(rig.store, webhook.id) == made
+
+
+async def test_webhook_is_made_though_etcd_says_that_it_is_full_after_it_has_written(
+    rig: Rig,
+) -> None:
+    await with_client(rig.store)
+    process = FaultyProcess(rig.settings)
+    process.doubt = OutOfSpace
+    await process.store.start()
+
+    async def make(store: Store) -> Any:
+        return await create_webhook(store, "client", url=URL)
+
+    webhook, secret = await process.do(make, faults={2: "unanswered"})
+    await process.close()
+    assert await list_webhooks(rig.store, "client") == (webhook,)
+    stored = await read_secret(rig.store, webhook.id)
+    assert stored and stored.secret == secret
 
 
 async def test_deleted_webhook_leaves_nothing(rig: Rig) -> None:
