@@ -41,7 +41,7 @@ class LateRequest(NamedTuple):
 class FaultyProcess:
     """A process with a store of its own. ``late``: its requests that have not arrived yet.
 
-    ``doubt``: what the sender of a request is told that may have been applied.
+    ``doubt``: the error that a sender gets whose request may have been applied.
     """
 
     def __init__(self, settings: Settings) -> None:

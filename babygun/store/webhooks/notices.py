@@ -208,7 +208,8 @@ async def finish(
     """Writes what became of up to MOST_RESULTS notices, in one transaction; waits for etcd.
 
     ``health``: of the webhook, if that is to be written too. False: this worker is no longer the
-    owner, or a compare of ``only_if`` does not hold, and nothing was written.
+    owner, or a compare of ``only_if`` does not hold, and nothing was written. What became of a
+    notice that a replay has moved meanwhile counts no more: it is sent again.
     """
     owner = created_at(store.keys.notice_owner(webhook_id), token)
     unsure = False  # whether an earlier try may have been applied
@@ -222,15 +223,20 @@ async def finish(
             ops = _writes(store, webhook_id, outcomes, lease)
             if health is not None:
                 ops.append(put(store.keys.webhook_health(webhook_id), codec.encode_state(health)))
-            compares = [owner, *only_if, *(_unwritten(outcomes[:1]) if unsure else ())]
+            # A replay moves what is due; what is ready is the owner's alone.
+            due = [one for one in outcomes if one.stored.key.startswith(store.keys.due_notices)]
+            compared = due or (outcomes[:1] if unsure else ())
+            compares = [owner, *only_if, *_unwritten(compared)]
             result = await store.batcher.submit(Txn(compares, ops, nested=_NESTED))
-            if result.succeeded or not unsure:
-                return result.succeeded
-            left = await _left(store, webhook_id, token, outcomes)
-            if not left:
-                return left is not None
-            if only_if:
+            if result.succeeded:
+                return True
+            if not (unsure or due):
                 return False
+            left = await _left(store, webhook_id, token, outcomes)
+            if left is None or only_if:
+                return left == []
+            if not left and health is None:
+                return True
             outcomes = left
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.notice_leases.forget(lease)
@@ -259,7 +265,7 @@ def _writes(store: Store, webhook_id: str, outcomes: Collection[Outcome], lease:
 
 
 def _unwritten(outcomes: Iterable[Outcome]) -> list[Compare]:
-    """That their notices are as they were. All of a transaction are written together."""
+    """That their notices are as they were. Those of a transaction are written together."""
     return [modified_at(outcome.stored.key, outcome.stored.revision) for outcome in outcomes]
 
 

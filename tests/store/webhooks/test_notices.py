@@ -33,6 +33,7 @@ from babygun.store.webhooks.notices import (
     take,
 )
 from babygun.store.webhooks.records import Notice, NoticeResult, WebhookHealth
+from babygun.store.webhooks.replay import replay_ids
 from tests.support.faulty_etcd import FaultyProcess
 from tests.support.rig import Rig
 
@@ -193,11 +194,67 @@ async def test_results_are_written_though_a_replay_moves_one_amid_a_lost_write(
     await process.store.close()
 
 
+@pytest.mark.parametrize("again", [False, True])
+async def test_due_notice_that_is_replayed_while_it_is_sent_is_ready_and_nowhere_else(
+    owned: Owned, again: bool
+) -> None:
+    token = await owned.token()
+    first, second, third = await owned.ready()
+    due, later = utc_now(), utc_now() + timedelta(seconds=60)
+    waits = [Outcome(one, codec.decode_notice(one.value), due) for one in (first, second)]
+    assert await finish(owned.store, owned.id, token, waits)
+    found, _ = await read_due(owned.store, owned.id, due, 10)
+    replayed, other = found
+    assert await replay_ids(owned.store, owned.id, [replayed.event_id]) == [replayed.event_id]
+    results = [
+        Outcome(one, replace(codec.decode_notice(one.value), tries=2), later)
+        if again
+        else ended(one)
+        for one in found
+    ]
+    health = WebhookHealth(sent=1)
+    assert await finish(owned.store, owned.id, token, [*results, ended(third)], health)
+    assert [one.event_id for one in await owned.ready()] == [replayed.event_id]
+    waiting, _ = await read_due(owned.store, owned.id, later, 10)
+    assert [one.event_id for one in waiting] == ([other.event_id] if again else [])
+    assert set(await owned.sent()) == {third.event_id} | (set() if again else {other.event_id})
+    stored = await owned.store.client.get(owned.store.keys.webhook_health(owned.id))
+    assert stored is not None and codec.decode_state(stored.value, WebhookHealth) == health
+
+
+async def test_health_is_written_though_all_results_are_of_notices_that_were_replayed(
+    owned: Owned,
+) -> None:
+    token = await owned.token()
+    first, *_ = await owned.ready()
+    due, health = utc_now(), WebhookHealth(sent=1)
+    waits = Outcome(first, codec.decode_notice(first.value), due)
+    assert await finish(owned.store, owned.id, token, [waits])
+    [stored], _ = await read_due(owned.store, owned.id, due, 10)
+    await replay_ids(owned.store, owned.id, [stored.event_id])
+    assert not await finish(owned.store, owned.id, token + 1, [ended(stored)], health)
+    assert await finish(owned.store, owned.id, token, [ended(stored)], health)
+    assert not await owned.sent() and len(await owned.ready()) == 3
+    found = await owned.store.client.get(owned.store.keys.webhook_health(owned.id))
+    assert found is not None and codec.decode_state(found.value, WebhookHealth) == health
+
+
 async def test_large_number_of_results_is_one_transaction(owned: Owned) -> None:
     await owned.begin(100)
     token = await owned.token()
     before = owned.store.batcher.txns
     assert await finish(owned.store, owned.id, token, [ended(one) for one in await owned.ready()])
+    assert owned.store.batcher.txns == before + 1 and len(await owned.sent()) == 100
+
+
+async def test_large_number_of_results_of_due_notices_is_one_transaction(owned: Owned) -> None:
+    await owned.begin(100)
+    token, due = await owned.token(), utc_now()
+    notices = [Outcome(one, codec.decode_notice(one.value), due) for one in await owned.ready()]
+    assert await finish(owned.store, owned.id, token, notices)
+    found, _ = await read_due(owned.store, owned.id, due, 100)
+    before = owned.store.batcher.txns
+    assert await finish(owned.store, owned.id, token, [ended(one) for one in found])
     assert owned.store.batcher.txns == before + 1 and len(await owned.sent()) == 100
 
 
