@@ -19,14 +19,11 @@ from babygun.store import Store
 from babygun.store.codec import CHUNK_BYTES
 from babygun.store.keys import range_end
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
-from babygun.store.upkeep.reserve import Reserve
+from babygun.store.upkeep.reserve import AGAIN, Reserve
 
 log = get_logger("api")
 
 INTERVAL = 1.0  # s, between two measurements
-# Of the quota, that must be free before e-mails are accepted again. It is for a reserve of a tenth;
-# a larger one makes it smaller, as it does with what workers free.
-AGAIN = 0.05
 _KEYS_BYTES = 3000  # of record, job and log, as they are written with an e-mail
 
 

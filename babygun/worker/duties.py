@@ -54,7 +54,7 @@ class Duties:
         self._compaction = Compaction(store.client, fullness, store.keys.cluster)
         self._shedding = Shedding(store, fullness, self._compaction)
         self._ending = Ending(store, "worker")
-        self._rescue = Rescue(store, fullness)
+        self._rescue = Rescue(store, fullness, self._shedding.reserve)
         self._daily_look = DailyLook(store)
         self._rounds = 0  # of the timers
 

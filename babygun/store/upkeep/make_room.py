@@ -19,7 +19,7 @@ from babygun.runtime.logs import get_logger
 from babygun.store.store import Store
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness
-from babygun.store.upkeep.reserve import file_is_near
+from babygun.store.upkeep.reserve import Reserve, file_is_near
 from babygun.store.upkeep.shedding import Shedding
 
 log = get_logger("store")
@@ -34,7 +34,6 @@ _OTHERS = 30.0  # s, until one begins that does not lead
 _AGAIN = 60.0  # s, after a try that did not help
 _DENIED = 600.0  # s, after a refusal: authentication may be off again
 _SPARE = 1.5  # times what is in use, for a larger quota
-_LOOSE = 0.6  # of the quota in use: below that a defragmentation is worth it for the file alone
 
 
 async def make_room(store: Store, *, rounds: int = ROUNDS) -> AsyncIterator[str]:
@@ -109,12 +108,13 @@ async def _defragment(client: EtcdClient, quota: int) -> AsyncIterator[str]:
 class Rescue:
     """Makes room by itself, as far as etcd lets it. Call :meth:`once` after each measurement.
 
-    It begins under the alarm. It also begins if the file alone keeps new e-mails out, while much of
-    it is free: then only a defragmentation helps.
+    It begins under the alarm. It also begins if the file alone keeps new e-mails out: then only a
+    defragmentation helps. Shedding can't: it leaves up to 70 % of the quota in use, or more where
+    that is mail that waits.
     """
 
-    def __init__(self, store: Store, fullness: Fullness) -> None:
-        self._store, self._fullness = store, fullness
+    def __init__(self, store: Store, fullness: Fullness, reserve: Reserve) -> None:
+        self._store, self._fullness, self._reserve = store, fullness, reserve
         self._since: float | None = None  # monotonic
         self._not_before = 0.0
         self._turn = random.uniform(1, 2) * _OTHERS  # noqa: S311
@@ -122,7 +122,7 @@ class Rescue:
     async def once(self, *, leads: bool) -> None:
         """Makes room where that is needed, and it is this worker's turn. Raises EtcdError."""
         fullness, now = self._fullness, time.monotonic()
-        if not fullness.alarm and not (file_is_near(fullness) and fullness.in_use < _LOOSE):
+        if not fullness.alarm and not self._reserve.file_alone_refuses:
             self._since = None
             return
         self._since = self._since or now

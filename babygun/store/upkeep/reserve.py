@@ -27,6 +27,9 @@ from babygun.store.upkeep import end_marks
 from babygun.store.upkeep.fullness import Fullness
 
 LEAST, _MOST = 0.10, 0.55  # of the quota
+# Of the quota, that must be free before e-mails are accepted again. It is for a reserve of a tenth;
+# a larger one makes it smaller, as it does with what workers free.
+AGAIN = 0.05
 # Of the quota, between file and quota: one more large request raises the alarm there, though the
 # file has free pages. Not less than four of etcd's largest requests; that counts in a small one.
 _FILE_LEAST, _FILE_BYTES = 0.02, 6 << 20
@@ -84,6 +87,16 @@ class Reserve:
         if file_is_near(fullness):
             return 0.0
         return max(0.0, (1 - self.share) * fullness.quota - fullness.sizes[-1].in_use)
+
+    @property
+    def file_alone_refuses(self) -> bool:
+        """Whether new e-mails would be accepted again if the file were as small as what is in use.
+
+        Only a defragmentation helps then. It is worth it: the file is larger by what is free.
+        """
+        fullness = self._fullness
+        accepting = 1 - self.share - AGAIN * self.usable
+        return file_is_near(fullness) and fullness.in_use < accepting
 
     async def measure(self) -> None:
         """Looks how large the stored e-mails are, from time to time. Raises EtcdError."""

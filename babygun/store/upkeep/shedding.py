@@ -62,14 +62,17 @@ class _Shed(NamedTuple):
 
 
 class Shedding:
-    """One round is :meth:`once`. ``shed``: contents, and leases of notices and records, so far."""
+    """One round is :meth:`once`. ``shed``: contents, and leases of notices and records, so far.
+
+    ``reserve``: as of the last round.
+    """
 
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
         self._client, self._batcher, self._keys = store.client, store.batcher, store.keys
         settings = store.settings
         self._retentions = {"emails": settings.retention, "notices": settings.webhook_retention}
         self._fullness, self._compaction = fullness, compaction
-        self._reserve = Reserve(store, fullness)
+        self.reserve = Reserve(store, fullness)
         self.shed = {"contents": 0, "notices": 0, "emails": 0}
         self._pending: list[_Shed] = []
         self._logged_at = -_LOG_AGAIN
@@ -78,8 +81,8 @@ class Shedding:
         """One round. Returns how full etcd will be in a moment; 1.0 is its quota."""
         fullness, compaction = self._fullness, self._compaction
         await fullness.measure()
-        await self._reserve.measure()
-        usable = self._reserve.usable
+        await self.reserve.measure()
+        usable = self.reserve.usable
         full = fullness.expected(compaction.lead) + max(0.0, fullness.file - _FILE_NEAR)
         now, quota = time.monotonic(), fullness.quota
         self._pending = [

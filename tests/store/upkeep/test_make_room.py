@@ -10,8 +10,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from babygun.errors import EtcdError, OutOfSpace, PermissionDenied
+from babygun.etcd import Txn, delete_range
 from babygun.etcd.versions import COUNTED_QUOTA
+from babygun.intake.quota_guard import QuotaGuard
 from babygun.store.upkeep import make_room as module
+from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.make_room import make_room
 from babygun.worker import duties
 from tests.support.etcd_server import EtcdServer, needs_ability
@@ -70,6 +73,41 @@ async def test_worker_lifts_the_alarm_by_itself_and_mail_goes_on(rig: Rig) -> No
                 while (sent := await sent_unless_full(own)) is None:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             assert [email.status for email in await own.ended(sent)] == ["complete"]
+
+
+async def fill_file(rig: Rig, in_use: float) -> None:
+    """Lets etcd's file grow to 93 % of its quota, and then frees all but ``in_use`` of that."""
+    client, fullness, count = rig.store.client, Fullness(rig.store.client, QUOTA), 0
+    while (await fullness.measure()).file < 0.93 * QUOTA:
+        count += 1
+        await client.put(b"/other/%04d" % count, b"x" * 50_000)
+    kept = int(count * in_use / fullness.in_use)
+    await client.txn(Txn([], [delete_range(b"/other/%04d" % (kept + 1), b"/other0")]))
+    await client.compact((await fullness.measure()).revision, timeout=PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        while (await fullness.measure()).in_use > (in_use + 0.02) * QUOTA:
+            await client.put(b"/beat", b"")  # etcd counts its free pages then
+            await asyncio.sleep(0.05)
+    assert fullness.file > 0.92 and fullness.in_use > in_use - 0.05
+
+
+@needs_ability(COUNTED_QUOTA)
+@pytest.mark.parametrize("in_use", [0.5, 0.65, 0.75])
+async def test_worker_defragments_where_the_file_alone_keeps_new_mail_out(
+    rig: Rig, in_use: float
+) -> None:
+    """What is in use are keys that nobody sheds."""
+    with EtcdServer(f"--quota-backend-bytes={QUOTA}", fsync=False) as server:
+        small = changed(rig.settings, etcd_endpoints=(server.endpoint,), etcd_quota=QUOTA)
+        async with rig_for(small) as own:
+            await fill_file(own, in_use)
+            guard = QuotaGuard(own.store)
+            await guard.measure()
+            assert guard.full
+            async with own.worker(), asyncio.timeout(PATIENCE):
+                while guard.full:
+                    await asyncio.sleep(0.05)
+                    await guard.measure()
 
 
 @needs_ability(COUNTED_QUOTA)

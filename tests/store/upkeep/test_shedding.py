@@ -102,7 +102,7 @@ async def test_shedding_deletes_the_oldest_contents_of_final_emails_and_no_other
     shedding = Shedding(
         rig.store, fullness, Compaction(rig.store.client, fullness, rig.store.keys.cluster)
     )
-    shedding._reserve = Reserve(rig.store, Fake(rig.store.client, 1 << 40))
+    shedding.reserve = Reserve(rig.store, Fake(rig.store.client, 1 << 40))
     fullness.add(Size(100.0, 720_000, 720_000, 1))
     await shedding.once()
     assert set((await check_invariants(rig.store)).chunks) == {failed, waiting}

@@ -295,7 +295,7 @@ async def test_sent_notices_are_shed_before_records(owned: Owned) -> None:
     shedding = Shedding(
         store, fullness, compaction.Compaction(store.client, fullness, store.keys.cluster)
     )
-    shedding._reserve = Reserve(store, _Fake(store.client, 1 << 40))
+    shedding.reserve = Reserve(store, _Fake(store.client, 1 << 40))
     fullness.add(Size(100.0, 820_000, 820_000, 1))
     await shedding.once()
     assert shedding.shed["notices"] >= 1 and not shedding.shed["emails"]
