@@ -736,6 +736,14 @@ EVENTS = [
         "Old final e-mails were deleted early, as etcd fills up. `full`: part of the quota.",
     ),
     Event(
+        "notices given up",
+        "error",
+        "webhook_id count of full",
+        "etcd was short of room, and more events waited for webhooks than a tenth of its quota "
+        "holds. The oldest ones of this webhook have failed: `count` of `of`.",
+    ),
+    Event("notices kept", "info", "error", "The same, but a full etcd takes no writes."),
+    Event(
         "nothing left to shed",
         "error",
         "full",

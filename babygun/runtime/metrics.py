@@ -318,7 +318,8 @@ SHED = counters(
     ("kind",),
     WORKER,
     "Deleted early to free space in etcd. `kind`: contents of e-mails; notices or emails: leases "
-    "with events that webhooks got, or with records and logs, up to 1,000 keys each.",
+    "with events that webhooks got, or with records and logs, up to 1,000 keys each; waiting: "
+    "events that waited for a webhook, and have failed.",
 )
 
 NOTICES = counters(
@@ -410,7 +411,7 @@ for _counters, _known in (
     (EMAILS_ENDED, ("complete", "failed", "cancelled")),
     (CLIENT_REFUSALS, ("rate", "day")),
     (CLAIMS, ("claimed", "lost", "unanswered", "lease_lost")),
-    (SHED, ("contents", "notices", "emails")),
+    (SHED, ("contents", "notices", "waiting", "emails")),
     (NOTICES, ("sent", "deferred", "failed")),
     (WEBHOOKS_DISABLED, ("failing", "gone")),
     (STS_FETCHES, ("fetched", "failed")),

@@ -65,10 +65,8 @@ def judge(
 
 
 def given_up(stored: StoredNotice, notice: Notice, reason: str, now: datetime) -> Outcome:
-    """The end of a notice without another try. What its last try gave stays, beside the reason."""
-    last = notice.last or NoticeResult(now)
-    ended = replace(notice, last=replace(last, error=reason), state="failed")
-    return Outcome(stored, ended)
+    """The end of a notice without another try."""
+    return Outcome(stored, notice.given_up(reason, now))
 
 
 def retry_after(text: str, now: datetime) -> float:

@@ -8,16 +8,21 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
 from babygun.email.edit import Edit, edit
+from babygun.email.email_events import event_id
 from babygun.email.transition import Transition
 from babygun.email.tries import QueueResult, RecipientResult, finish
 from babygun.routing.providers import Rate
+from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.keys import JobRef, NoticeRef
 from babygun.store.records import Lowered, SomeLimits
+from babygun.store.upkeep.waiting_notices import REASON
+from babygun.store.webhooks.records import Notice
 from scripts.chaos.history import (
     KEYS,
     Footprint,
@@ -235,6 +240,15 @@ def webhook_gets_every_event(book: Book) -> None:
     book.notified(found, 2, "cancelled", C)
 
 
+def event_is_given_up_for_room(book: Book) -> None:
+    book.write([WEBHOOK])
+    found = delivered(book)
+    book.notified(found, 0, "accepted", A)
+    notice = Notice(Raw(b"{}"), now := utc_now()).given_up(REASON, now)
+    key = KEYS.sent_notice(NoticeRef("wh_1", event_id(found, 1, "delivered")))
+    book.write([(key, codec.encode_notice(notice), 7)])
+
+
 def bounced_and_suppressed(book: Book) -> None:
     found = book.posted("m1", A)
     book.claim(found)
@@ -277,6 +291,7 @@ def edit_uses_up_a_try(book: Book) -> None:
 CLEAN = [
     edited_then_delivered,
     webhook_gets_every_event,
+    event_is_given_up_for_room,
     upload_given_up_ends_with_its_lease,
     delivered,
     deferred_then_bounced,

@@ -55,6 +55,7 @@ BEHAVIOURS = {
     "worker/test_mail_hosts.py": "mail straight to mail hosts, by DNS and SMTP",
     "worker/test_tls_policies.py": "mail to domains that demand TLS, by signed DNS and https",
     "worker/test_queues.py": "e-mails of several queues",
+    "webhooks/test_shortage.py": "what waits for webhooks while etcd is short of room",
 }
 
 

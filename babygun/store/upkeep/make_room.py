@@ -49,6 +49,8 @@ async def make_room(store: Store, *, rounds: int = ROUNDS) -> AsyncIterator[str]
         deleted = sum(shedding.shed.values())
         if deleted:
             yield f"deleted the oldest contents and records of final e-mails ({deleted})"
+        if shedding.waiting.count:
+            yield f"gave up the oldest events that waited for webhooks ({shedding.waiting.count})"
         revision = (await fullness.measure()).revision
         await client.compact(revision, timeout=_PATIENCE)
         size = await fullness.measure()

@@ -1,7 +1,8 @@
 """Frees space before etcd is full: deletes old contents, then sent notices, then old records.
 
 Contents go by their end marks, notices and records with their retention leases. Incomplete e-mails
-and notices that wait have neither, and stay.
+have neither, and stay. So do notices that wait, unless they are too many
+(:mod:`babygun.store.upkeep.waiting_notices`).
 
 Space that is shed now is free only after the next compaction, some ten seconds later. So shedding
 goes by what will be in use by then (:mod:`babygun.store.upkeep.fullness`). A small quota fills up
@@ -32,12 +33,14 @@ from babygun.store.upkeep.end_marks import EndMark
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
 from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.retention import shared_seconds
+from babygun.store.upkeep.waiting_notices import WaitingNotices
 
 log = get_logger("store")
 
 # These are for a reserve of a tenth. A larger one makes both smaller.
 CONTENTS_ABOVE = 0.70  # of the quota, expected: the oldest contents go
 NOTICES_ABOVE = 0.80  # the oldest notices go that are sent or failed
+WAITING_ABOVE = 0.82  # the oldest notices that wait have failed, if there are too many
 RECORDS_ABOVE = 0.85  # the contents of undelivered e-mails go, and the oldest records and logs
 MORE = 0.01  # of the quota, beyond what is needed: otherwise it would shed a little each second
 # Of the quota. From here on the size of the file counts too: with more free pages it grows less.
@@ -64,7 +67,7 @@ class _Shed(NamedTuple):
 class Shedding:
     """One round is :meth:`once`. ``shed``: contents, and leases of notices and records, so far.
 
-    ``reserve``: as of the last round.
+    ``reserve``: as of the last round. ``waiting``: notices that wait.
     """
 
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
@@ -73,6 +76,7 @@ class Shedding:
         self._retentions = {"emails": settings.retention, "notices": settings.webhook_retention}
         self._fullness, self._compaction = fullness, compaction
         self.reserve = Reserve(store, fullness)
+        self.waiting = WaitingNotices(store, fullness)
         self.shed = {"contents": 0, "notices": 0, "emails": 0}
         self._pending: list[_Shed] = []
         self._logged_at = -_LOG_AGAIN
@@ -91,13 +95,15 @@ class Shedding:
             if shed.revision > compaction.compacted and now - shed.at < _WAIT * compaction.lead
         ]
         before = pending = sum(shed.bytes for shed in self._pending)
-        for shed, above in (
-            (partial(self._shed_contents, "delivered"), CONTENTS_ABOVE),
-            (partial(self._shed_leases, "notices"), NOTICES_ABOVE),
-            (partial(self._shed_contents, "undelivered"), RECORDS_ABOVE),
-            (partial(self._shed_leases, "emails"), RECORDS_ABOVE),
+        coming = self.waiting.coming
+        for shed, above, besides in (
+            (partial(self._shed_contents, "delivered"), CONTENTS_ABOVE, 0.0),
+            (partial(self._shed_leases, "notices"), NOTICES_ABOVE, 0.0),
+            (self.waiting.give_up, WAITING_ABOVE, coming),
+            (partial(self._shed_contents, "undelivered"), RECORDS_ABOVE, coming),
+            (partial(self._shed_leases, "emails"), RECORDS_ABOVE, coming),
         ):
-            if (need := (full - above * usable) * quota - pending) > 0:
+            if (need := (full - above * usable) * quota - pending - besides) > 0:
                 pending += await shed(need + MORE * usable * quota, full)
         if pending > before:
             revision = (await fullness.measure()).revision

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from babygun.email.events import EventType
 
@@ -98,6 +99,11 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     tries: int = 0
     last: NoticeResult | None = None
     state: NoticeState = "waiting"
+
+    def given_up(self, reason: str, now: datetime) -> Notice:
+        """It has failed without another try. What its last try gave stays, beside the reason."""
+        last = replace(self.last or NoticeResult(now), error=reason)
+        return replace(self, last=last, state="failed")
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from babygun.email.sending_domains import SendingDomain
 from babygun.store import codec
 from babygun.store.records import Worker
 from babygun.store.tls_policies.known import StoredPolicy
+from babygun.store.upkeep.waiting_notices import REASON
 from scripts.chaos import registry
 from scripts.chaos.history import (
     KEYS,
@@ -40,6 +41,11 @@ BUSY = 1.0
 EVERYTHING = frozenset(
     {"etcd", "api", "worker", "bounced", "relay", "site", "dns", "policy", "domain", "webhook"}
 )
+
+
+def _is_given_up(value: bytes) -> bool:
+    last = codec.decode_notice(value).last if value else None
+    return last is not None and last.error == REASON
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,15 @@ class Run:
     def _webhooks(self) -> set[bytes]:
         events = self.history.events(Revision)
         return {event.key for event in events if event.key.startswith(KEYS.webhooks)}
+
+    @cached_property
+    def given_up(self) -> set[str]:
+        """The events that failed at some webhook since etcd was short of room."""
+        return {
+            KEYS.last_part(event.key)
+            for event in self.history.events(Revision)
+            if event.key.startswith(KEYS.sent_notices) and _is_given_up(event.value)
+        }
 
     @cached_property
     def erased(self) -> dict[str, float]:

@@ -1,9 +1,13 @@
-"""Every event of an e-mail is sent to the webhook, and no other one."""
+"""Every event of an e-mail is sent to the webhook, and no other one.
+
+One that failed since etcd was short of room need not be sent.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from babygun.email.email_events import event_id
 from babygun.email.erasure import MARK
 from babygun.email.model import Email, LogEntry
 from scripts.chaos.history import KEYS, Leftovers
@@ -44,6 +48,8 @@ def _check(story: Story, run: Run) -> Iterator[Violation]:
     for key, (concerned, step) in expected.items():
         text = f"{key[1]} with number {key[0]}"
         if key not in sent:
+            if event_id(story.email_id, *key) in run.given_up:
+                continue
             yield broken(story, step, f"the webhook never took {text}", "every event, once or more")
         elif not _are(concerned, sent[key]) and step.whole:
             yield broken(
@@ -100,7 +106,8 @@ def _left(run: Run) -> Iterator[Violation]:
 
 RULE = Rule(
     "events-are-sent",
-    "The webhook takes every event of an e-mail's log at least once, and no other event.",
+    "The webhook takes every event of an e-mail's log at least once, and no other event."
+    " One may fail instead if etcd is short of room.",
     _check,
     of_run=_left,
 )

@@ -1,0 +1,178 @@
+"""Gives up the oldest notices that wait, where too many of them fill etcd.
+
+An endpoint may be down for days, or answer more slowly than events come. Its notices would take
+all of etcd in the end, and no client could send an e-mail. So all notices that wait may take
+WAITING of the quota. Where room is short and they take more, the webhook that takes most loses its
+oldest ones: they have failed, as after their last try. They hang on a lease then. So they can be
+replayed while it lasts, and be shed.
+
+Each notice is moved in a transaction that compares its revision, as a replay does it. So it needs
+no owner, and a busy owner does not hold it up. The owner may have the notice in memory. If it sends
+it all the same, its result takes the place of the failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import NamedTuple
+
+from babygun.errors import LeaseNotFound, OutOfSpace
+from babygun.etcd import KeyValue, Txn, delete, get_range, modified_at, present, put
+from babygun.runtime.clock import utc_now
+from babygun.runtime.logs import get_logger
+from babygun.runtime.metrics import SHED
+from babygun.store import codec
+from babygun.store.codec import log_unreadable
+from babygun.store.keys import NoticeRef, range_end
+from babygun.store.store import Store
+from babygun.store.upkeep.fullness import IN_FILE, Fullness
+
+log = get_logger("store")
+
+REASON = "etcd was short of room"  # the error of a notice that was given up here
+WAITING = 0.10  # of the quota, that all notices that wait may take
+# Of the quota, that one round may write. What it replaces is free only after a compaction. And fast
+# growth looks as if etcd would soon be full.
+_OF_QUOTA = 0.002
+_MOST_PAGES = 100  # of one round
+_PAGE, _PAGE_BYTES = 100, 512 << 10  # notices, and their bytes, of one read
+_AT_ONCE = 20  # webhooks of one look
+_SAMPLE = 4  # notices of each, by which their size is estimated
+_LOOK_AGAIN = 10.0  # s: etcd counts keys one by one
+_COMING = 10.0  # s, until their lease can be shed
+_KEY_BYTES = 300  # what a notice takes in etcd's file beside its value
+
+
+class _Waiting(NamedTuple):
+    """``number``: of a webhook's notices. ``mean``: bytes of one."""
+
+    number: int
+    mean: float
+
+    @property
+    def bytes(self) -> float:
+        return self.number * self.mean
+
+
+class WaitingNotices:
+    """One round is :meth:`give_up`. ``count``: how many were given up so far."""
+
+    def __init__(self, store: Store, fullness: Fullness) -> None:
+        self._store, self._fullness = store, fullness
+        self._waiting: dict[str, _Waiting] = {}  # by webhook
+        self._looked = -_LOOK_AGAIN
+        self._given_up: deque[tuple[float, float]] = deque()  # when, and bytes
+        self.count = 0
+
+    @property
+    def coming(self) -> float:
+        """Bytes that were given up a moment ago: they are free once their lease is shed."""
+        while self._given_up and time.monotonic() - self._given_up[0][0] > _COMING:
+            self._given_up.popleft()
+        return sum(size for _, size in self._given_up)
+
+    async def give_up(self, need: float, full: float) -> float:
+        """Gives up the oldest notices that take ``need`` bytes, as far as there are too many.
+
+        Returns how many bytes they take. Raises EtcdError. Under etcd's alarm it does nothing:
+        nothing can be written then.
+        """
+        fullness = self._fullness
+        await self._look()
+        too_many = sum(one.bytes for one in self._waiting.values()) - WAITING * fullness.quota
+        most, done = min(need, too_many, _OF_QUOTA * fullness.quota), 0.0
+        counts: dict[str, int] = {}
+        try:
+            for _ in range(_MOST_PAGES):
+                if done >= most or not self._waiting:
+                    break
+                webhook_id = max(self._waiting, key=lambda one: self._waiting[one].bytes)
+                sizes = await self._give_up_page(webhook_id, most - done)
+                if sizes:
+                    done += sum(sizes)
+                    counts[webhook_id] = counts.get(webhook_id, 0) + len(sizes)
+        except OutOfSpace:
+            log.info("notices kept", error="etcd takes no writes")
+        if counts:
+            self._given_up.append((time.monotonic(), done))
+        for webhook_id, count in counts.items():
+            self.count += count
+            SHED["waiting"].inc(count)
+            log.error(
+                "notices given up",
+                webhook_id=webhook_id,
+                count=count,
+                of=self._waiting[webhook_id].number + count,
+                full=round(full, 3),
+            )
+        return done
+
+    async def _look(self) -> None:
+        """Learns from time to time how many notices each webhook has, and how large they are."""
+        store, keys = self._store, self._store.keys
+        if time.monotonic() - self._looked < _LOOK_AGAIN:
+            return
+        secrets = keys.webhook_secrets
+        found = await store.client.range(secrets, range_end(secrets), keys_only=True)
+        webhooks = [keys.last_part(kv.key) for kv in found.kvs]
+        self._waiting = {}
+        for start in range(0, len(webhooks), _AT_ONCE):
+            some = webhooks[start : start + _AT_ONCE]
+            prefixes = [prefix for one in some for prefix in self._prefixes(one)]
+            seen = await store.client.read(
+                [get_range(prefix, range_end(prefix), limit=_SAMPLE) for prefix in prefixes]
+            )
+            for place, one in enumerate(some):
+                places = 2 * place, 2 * place + 1
+                sizes = [_size(kv) for index in places for kv in seen.kvs(index)]
+                mean = sum(sizes) / len(sizes) if sizes else 0.0
+                self._waiting[one] = _Waiting(sum(map(seen.count, places)), mean)
+        self._looked = time.monotonic()
+
+    def _prefixes(self, webhook_id: str) -> tuple[bytes, bytes]:
+        """In this order their notices are given up: those that had a try are older."""
+        keys = self._store.keys
+        return keys.webhook_due_notices(webhook_id), keys.webhook_notices(webhook_id)
+
+    async def _give_up_page(self, webhook_id: str, need: float) -> list[float]:
+        """Gives up the first notices of a webhook; returns the size of each that it has."""
+        number, mean = self._waiting[webhook_id]
+        limit = max(1, min(_PAGE, int(min(need, _PAGE_BYTES) / max(1.0, mean))))
+        kvs: list[KeyValue] = []
+        for prefix in self._prefixes(webhook_id):
+            if not kvs:
+                kvs = (await self._store.client.range(prefix, range_end(prefix), limit=limit)).kvs
+        moved = list[bool]()
+        if kvs:
+            lease = await self._store.notice_leases.lease(len(kvs))
+            moved = await asyncio.gather(*(self._move(webhook_id, kv, lease) for kv in kvs))
+        sizes = [_size(kv) for kv, done in zip(kvs, moved, strict=True) if done]
+        # Where all have changed meanwhile, the next look finds what there is.
+        self._waiting[webhook_id] = _Waiting(max(0, number - len(sizes)) if sizes else 0, mean)
+        return sizes
+
+    async def _move(self, webhook_id: str, kv: KeyValue, lease: int) -> bool:
+        """False: it has changed meanwhile, or its webhook is gone."""
+        keys = self._store.keys
+        try:
+            notice = codec.decode_notice(kv.value)
+        except ValueError as error:  # somebody wrote it by hand
+            log_unreadable(kv.key, error)
+            return False
+        value = codec.encode_notice(notice.given_up(REASON, utc_now()))
+        key = keys.sent_notice(NoticeRef(webhook_id, keys.last_part(kv.key)))
+        there = present(keys.webhook_secret(webhook_id))
+        txn = Txn(
+            [modified_at(kv.key, kv.mod_revision), there], [put(key, value, lease), delete(kv.key)]
+        )
+        try:
+            return (await self._store.batcher.submit(txn)).succeeded
+        except LeaseNotFound:  # revoked to make room; the next one is new
+            self._store.notice_leases.forget(lease)
+            return False
+
+
+def _size(kv: KeyValue) -> float:
+    return len(kv.value) * IN_FILE + _KEY_BYTES
