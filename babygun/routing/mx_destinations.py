@@ -187,6 +187,21 @@ class MxDestinations:
         """
         return (await self._find_hosts(queue))[1]
 
+    async def find_site_again(self, queue: str) -> Site | None:
+        """As :meth:`find_site`, for a known queue. None: DNS does not say now, so it stays.
+
+        A domain without a mail host gets a site of its own: its mail then ends as DNS says.
+        """
+        before = self._sites.get(queue)
+        try:
+            return await self.find_site(queue)
+        except NoMailHost:
+            return self._sites.get(queue)
+        except DnsError:
+            if before is not None:
+                _remember(self._sites, queue, before, _SITES)
+            return None
+
     async def find(self, queue: str, route: Route) -> MxDestination:
         """The destination of a queue. Raises NoMailHost, LookupFailed, NoDestination.
 
@@ -214,6 +229,8 @@ class MxDestinations:
             raise
         site = self._site_of(hosts)
         _remember(self._sites, queue, site, _SITES)
+        if (known := self._hosts.get(queue)) is not None and known[1].hosts != hosts:
+            del self._hosts[queue]
         return hosts, site
 
     def _find_site(self, hosts: MailHosts) -> Site:

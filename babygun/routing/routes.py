@@ -210,6 +210,12 @@ class Routes:
             return await self._mx.find_site(queue)
         return (await self.destination(queue)).site
 
+    async def find_site_again(self, queue: str) -> Site | None:
+        """The site of a known queue, looked up once more; None: nobody can say now."""
+        if queue.startswith(MX) and self._to_mx and queue not in self.destinations:
+            return await self._mx.find_site_again(queue)
+        return self.known_site(queue)
+
     def schedule(self, queue: str) -> Schedule:
         """When the mail of a queue is tried again. One without a route has that of a relay."""
         if queue.startswith(MX) and self._to_mx:

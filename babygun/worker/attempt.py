@@ -67,6 +67,16 @@ class Attempt(Struct):
     slow: bool = False
     apart: bool = False
 
+    @property
+    def went_to(self) -> Site:
+        """The site that it went to, as DNS said it then. The domain may have moved there."""
+        return self.progress.site or self.site
+
+    @property
+    def moved(self) -> bool:
+        """Whether it went to another site than its job was filed under."""
+        return self.went_to.name != self.site.name
+
 
 class Attempts:
     """Makes tries.
@@ -192,15 +202,20 @@ class Attempts:
             return True
         _begin_finish(attempt.progress)
         attempt.put_off = all(each.action == "put_off" for each in sent.results.values())
+        site = attempt.went_to.name
         results = await self._holds.settle(
-            claimed, sent, probe=attempt.probe, started=attempt.progress.claimed_at
+            claimed,
+            sent,
+            site=site,
+            probe=attempt.probe and not attempt.moved,
+            started=attempt.progress.claimed_at,
         )
-        if _all_held(results) and self._holds.is_logged(claimed):
+        if _all_held(results) and self._holds.is_logged(claimed, site):
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return True
-        site = attempt.site.name if attempt.site.name != ref.queue else ""
+        other = site if site != ref.queue else ""
         result = QueueResult(
-            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, site, sent.tls
+            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, other, sent.tls
         )
         await self._finish(claimed, result, sent.server)
         return False

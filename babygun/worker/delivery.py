@@ -61,11 +61,12 @@ _MX_IDLE = 5.0  # s, for which a connection to a mail host stays open: there are
 class Progress(Struct, gc=False):
     """How far a try has come, for a caller that wants to stop it.
 
-    ``connected``: it has a connection.
+    ``site``: where its mail goes, once that is known. ``connected``: it has a connection.
     ``content_sent``: the content of the present transaction has gone out, or is going out.
     ``finishing``: its result is being written, so it must not be cancelled.
     """
 
+    site: Site | None = None
     connected: bool = False
     content_sent: bool = False
     finishing: bool = False
@@ -186,6 +187,7 @@ class Delivery:
         sent = Sent({}, in_rounds=copies)
         try:
             destination = await self._routes.destination(queue)
+            progress.site = destination.site
             if isinstance(destination, MxDestination) and not heeds_tls_policies(claim.content):
                 destination = destination.without_policies()
             # The same at each try, so that a server that greylists knows it by our address.

@@ -56,11 +56,13 @@ class Dispatch:
         kept: int,
         site_of: Callable[[str], Site | None],
         find_site: Callable[[str], Awaitable[Site]],
+        find_again: Callable[[str], Awaitable[Site | None]],
         limit: Callable[[Site], int],
     ) -> None:
         """``kept``: sites that keep a part of the slots. ``site_of``: a queue's site, if known.
 
-        ``find_site`` looks it up. ``limit``: the most tries at once of a site.
+        ``find_site`` looks it up, ``find_again`` once more; see :class:`SiteLookups`. ``limit``:
+        the most tries at once of a site.
         """
         settings = store.settings
         self._store, self._membership, self._attempts = store, membership, attempts
@@ -76,7 +78,7 @@ class Dispatch:
         self._crowded = CrowdedSites(self.slots, self.go_on)
         self._wake = asyncio.Event()
         self._feed = Feed(store, self.ready, self.in_flight.tasks, self._wake.set)
-        self._lookups = SiteLookups(self.ready, find_site, self._wake.set)
+        self._lookups = SiteLookups(self.ready, find_site, find_again, self._wake.set)
         self._side = SideTasks(self._wake.set)
         self._probing: set[str] = set()  # sites for which this worker tries to get the probe
         self._stopping = False
@@ -135,7 +137,11 @@ class Dispatch:
             self._crowded.turned_away(site.name, attempt.crowded)
         elif attempt.claim is not None:
             self._crowded.ended(site.name)
-        if attempt.probe and (attempt.claim is None or attempt.crowded or attempt.put_off):
+        if attempt.moved:
+            self.ready.refile(attempt.ref.queue, attempt.went_to)
+        if attempt.probe and (
+            attempt.claim is None or attempt.crowded or attempt.put_off or attempt.moved
+        ):
             self._sites.holds.keep_turn(site.name)
         self.ready.go_on(site.name)
 
@@ -203,6 +209,10 @@ class Dispatch:
                 self._start(*taken, identity, probe=True)
             else:
                 self._sites.holds.keep_turn(site)
+
+    def look_again(self) -> None:
+        """Looks whether domains have left the sites that are held. Call it every second."""
+        self._lookups.look_again(self._sites.holds.of_mail_hosts())
 
     # --- reading what is ready ---
 

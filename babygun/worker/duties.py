@@ -20,7 +20,7 @@ from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.make_room import Rescue
 from babygun.store.upkeep.shedding import Shedding
-from babygun.worker import expiry, timers
+from babygun.worker import expiry, lookups, timers
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.expiry import HeldExpiry, OwnExpiry
@@ -66,6 +66,7 @@ class Duties:
             "timers": every(timers.INTERVAL, "timers", self._make_due),
             "ends": every(expiry.INTERVAL, "ends", self._expire),
             "reconcile": every(reconcile, "reconcile", self._dispatch.reconcile),
+            "moved domains": every(lookups.INTERVAL, "moved domains", self._look_again),
             "daily look": every(daily_look.INTERVAL, "daily look", self._look_at_domains),
             "slow connections": every(
                 _LOOK_INTERVAL, "slow connections", self._dispatch.look, checked_in=False
@@ -116,6 +117,9 @@ class Duties:
         held, worker_id = self._holds.by_name, self._membership.worker_id
         await self._own_expiry.once(held, worker_id)
         await self._held_expiry.once(held, self._membership.slice, worker_id)
+
+    async def _look_again(self) -> None:
+        self._dispatch.look_again()
 
     async def _look_at_domains(self) -> None:
         if self._membership.leads:

@@ -81,6 +81,13 @@ class KnownJobs(ABC):
         """Whether a job of the queue is known here."""
         return queue in self._queues
 
+    def queues_of(self, site: str) -> list[str]:
+        """The queues of a site that have jobs, or had some not long ago."""
+        jobs = self._sites.get(site)
+        if jobs is None:
+            return []
+        return [jobs.queues] if isinstance(jobs.queues, str) else list(jobs.queues)
+
     @property
     def full(self) -> bool:
         """Whether no more names fit."""
@@ -184,6 +191,16 @@ class KnownJobs(ABC):
                 del self._queues[old]
             jobs.queues = queues = used
         queues.add(name)
+
+    def _forget_queue(self, jobs: SiteJobs, name: str) -> None:
+        """A queue does not belong to the site any more."""
+        del self._queues[name]
+        if isinstance(jobs.queues, str):
+            jobs.queues = ""
+        else:
+            jobs.queues.discard(name)
+        if not jobs.count and jobs.unread is None:
+            self._drop(jobs)
 
     def _forget(self, jobs: SiteJobs, line: Line, ref: JobRef) -> Job:
         """A job is not known any more."""

@@ -9,7 +9,7 @@ to take a job costs the same, however many sites, queues and clients there are.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from babygun.email.model import Job
 from babygun.routing.sites import Site
@@ -230,11 +230,47 @@ class ReadyJobs(KnownJobs):
         self._add_queue(jobs, name)
         self.unread.merge(alone, jobs)
         for old in alone.lines():
-            line = jobs.line_for(old.client)
-            line.weight, line.low = old.weight, max(line.low, old.low)
-            for ref in old.names:
-                if jobs.add(line, ref):
-                    self._line_joined(jobs, line)
+            line = self._add_to(jobs, old, old.names)
+            line.low = max(line.low, old.low)
+
+    def refile(self, name: str, site: Site) -> None:
+        """The jobs of a queue wait for another site from now on: its domain has moved there.
+
+        Jobs that wait for their sender alone come first there, as if its hold had ended.
+        """
+        old = self._queues.get(name)
+        if old is None or old.aside in UNKNOWN or old.site.name == site.name:
+            return
+        for sender, refs in list((old.parked or {}).items()):
+            if any(ref.queue == name for ref in refs):
+                self.sender_may_go_on(old.site.name, sender)
+        moved = [(line, old.pull_queue(line, name)) for line in old.lines()]
+        if old.line is None:
+            self._leave(old)
+        self.unread.note_moved(old)
+        for line, _ in moved:
+            if not line.count and line.low < 0:
+                old.forget(line)
+        self._forget_queue(old, name)
+        if not any(refs for _, refs in moved):
+            return
+        jobs = self._sites.get(site.name)
+        if jobs is None:
+            jobs = self._sites[site.name] = SiteJobs(site)
+        self._queues[name] = jobs
+        self._add_queue(jobs, name)
+        for line, refs in moved:
+            if refs:
+                self._add_to(jobs, line, refs)
+
+    def _add_to(self, jobs: SiteJobs, old: Line, refs: Iterable[JobRef]) -> Line:
+        """Adds jobs of another line of the same client to a site's. Returns their line."""
+        line = jobs.line_for(old.client)
+        line.weight = old.weight
+        for ref in refs:
+            if jobs.add(line, ref):
+                self._line_joined(jobs, line)
+        return line
 
     def clear(self) -> None:
         """Forgets everything: the worker's slice has changed."""

@@ -153,10 +153,26 @@ class SiteJobs:
         """Takes one job out of turn. It is still counted."""
         line.names.remove(ref)
         if not line.names:
-            if self.line is line:
-                self._next_line(line)
-            elif self.ring:
-                self.ring.remove(line)
+            self._leave(line)
+
+    def _leave(self, line: Line) -> None:
+        """A line without jobs takes no turns."""
+        if self.line is line:
+            self._next_line(line)
+        elif self.ring:
+            self.ring.remove(line)
+
+    def pull_queue(self, line: Line, queue: str) -> list[JobRef]:
+        """Takes all jobs of a queue that wait in the line. They are not counted any more."""
+        pulled = [ref for ref in line.names if ref.queue == queue]
+        if pulled:
+            rest = [ref for ref in line.names if ref.queue != queue]
+            line.names = deque(rest) if len(rest) > SHORT else rest
+            line.count -= len(pulled)
+            self.count -= len(pulled)
+            if not rest:
+                self._leave(line)
+        return pulled
 
     def put_first(self, line: Line, refs: Iterable[JobRef]) -> bool:
         """Puts back jobs that are counted, before the line's others; returns as :meth:`add`."""

@@ -103,6 +103,11 @@ class Unread:
         line = jobs.line_of(client)
         return jobs.low >= 0 or (line is not None and line.low >= 0)
 
+    def note_moved(self, jobs: SiteJobs) -> None:
+        """A queue has left this site. What is unread of the site may be of that queue."""
+        if jobs in self._cut:
+            self.to_sweep = True
+
     def merge(self, alone: SiteJobs, jobs: SiteJobs) -> None:
         """The jobs of one site have been added to another's."""
         if alone in self._cut:

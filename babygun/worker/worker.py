@@ -20,6 +20,7 @@ from babygun.routing.destination import Destination
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
 from babygun.routing.warm_up import read_plan
+from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
@@ -44,6 +45,8 @@ from babygun.worker.slots import KEPT_SITES
 from babygun.worker.tls_sessions import count_session
 from babygun.worker.warm_ups import WarmUps
 
+log = get_logger("worker")
+
 # Claims for each of a destination's connections, and beyond. They hide the time that a claim and a
 # finish take, and let batches grow. More would only be owned, out of the reach of other workers
 # and of a cancel.
@@ -62,7 +65,6 @@ class Worker:
             routes.destinations,
             identity=lambda: self.membership.identity,
             workers=lambda: self.membership.workers,
-            site_of=routes.known_site,
             wake=lambda: self.dispatch.wake(),
             may_go_on=lambda site: self.dispatch.go_on(site),
             sender_may_go_on=lambda site, sender: self.dispatch.sender_may_go_on(site, sender),
@@ -115,6 +117,7 @@ class Worker:
             kept=KEPT_SITES if routes.to_mx else len(routes.destinations),
             site_of=routes.known_site,
             find_site=self._find_site,
+            find_again=self._find_site_again,
             limit=self._most_claims,
         )
         self._consumers: list[Consumer] = [
@@ -240,6 +243,14 @@ class Worker:
             return await self._routes.find_site(queue)
         except Exception:
             return self._routes.known_site(queue) or site_of_relay(queue, None)
+
+    async def _find_site_again(self, queue: str) -> Site | None:
+        """Looks up a queue's site once more. None: it stays as it is."""
+        try:
+            return await self._routes.find_site_again(queue)
+        except Exception as error:  # such as no descriptor left; the next look is soon
+            log.warning("site not looked up", queue=queue, error=str(error))
+            return None
 
     def _most_claims(self, site: Site) -> int:
         """Tries of a site that may be in flight at once."""

@@ -89,6 +89,7 @@ async def dispatching(
         kept=1,
         site_of=site_of or (lambda queue: site_of_relay(queue, None)),
         find_site=find_site,
+        find_again=find_site,
         limit=lambda site: 100,
     )
     running = asyncio.create_task(dispatch.run())

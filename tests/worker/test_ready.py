@@ -321,6 +321,18 @@ def test_job_that_ended_while_its_site_is_looked_up_is_forgotten_alone() -> None
     assert drain(ready) == ["a1"] and not ready
 
 
+def test_queue_that_leaves_a_full_site_has_room_and_the_rest_of_it_is_read() -> None:
+    ready = ready_jobs(limit=8)
+    for n in range(20):
+        ready.add(JobRef(f"e{n:02}", "old/x"), of("a"))
+    ready.add(JobRef("e99", "old/y"), of("b", sender="s"))
+    ready.refile("old/x", site_of_relay("new", None))
+    assert [ref.email_id for ref in ready.jobs("new")] == [f"e{n:02}" for n in range(8)]
+    assert (ready.queues_of("old"), ready.queues_of("new")) == (["old/y"], ["old/x"])
+    assert [ref.email_id for ref in ready.jobs("old")] == ["e99"] and ready.unread.to_sweep
+    assert sorted(drain(ready)) == [*(f"e{n:02}" for n in range(8)), "e99"]
+
+
 def test_job_whose_emails_end_has_come_is_named_with_its_site() -> None:
     ready, end = ready_jobs(), datetime(2026, 1, 1, tzinfo=UTC)
     for name, ends in (("a1", None), ("a2", end), ("a3", end), ("a4", end + timedelta(seconds=1))):

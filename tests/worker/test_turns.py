@@ -187,6 +187,7 @@ class AnySteps(RuleBasedStateMachine):
     def begin(self, limit: int, most: int) -> None:
         self.ready = ReadyJobs(limit, self.site_of, most=most)
         self.found: set[str] = set()  # queues whose site is known by now
+        self.moved: dict[str, str] = {}  # queues that have another site by now
         self.looked_up: list[str] = []
         # By site, or by queue while its site is not known: the jobs in the order of their arrival.
         self.lines: dict[str, list[JobRef]] = {name: [] for name in (*SITES, *ALONE)}
@@ -199,7 +200,7 @@ class AnySteps(RuleBasedStateMachine):
     def site_of(self, queue: str) -> Site | None:
         if queue in ALONE and queue not in self.found:
             return None
-        return relay(ALONE.get(queue, queue))
+        return relay(self.moved.get(queue) or ALONE.get(queue, queue))
 
     def obstacle(self, site: Site, job: Job) -> Obstacle | None:
         if (site.name, job.sender) in self.held:
@@ -298,6 +299,18 @@ class AnySteps(RuleBasedStateMachine):
         self.lines[ALONE[queue]] += self.lines[queue]
         self.lines[queue] = []
         self.ready.found(queue, relay(ALONE[queue]))
+
+    @rule(queue=st.sampled_from((*SITES, *ALONE)), to=st.sampled_from(SITES))
+    def move(self, queue: str, to: str) -> None:
+        if self.site_of(queue) is None:
+            return
+        old = self.lines[self.place(queue)]
+        going = [ref for ref in old if ref.queue == queue]
+        old[:] = [ref for ref in old if ref.queue != queue]
+        self.lines[to] += going
+        self.moved[queue] = to
+        self.ready.refile(queue, relay(to))
+        assert queue not in self.ready.queues_of(queue) or to == queue
 
     @rule(data=st.data())
     def read(self, data: st.DataObject) -> None:

@@ -43,7 +43,7 @@ class SiteHolds:
     ``known``: the holds have been read; before that nothing is to be claimed. ``wake`` is called
     when :attr:`known` becomes true, ``due`` with a site that may be probed now, ``ended`` with the
     name of each hold that has ended, ``recovered`` with a hold that a probe of this worker ended.
-    ``worker_id``: asked for this worker's present id. ``site_of``: the name of a queue's site.
+    ``worker_id``: asked for this worker's present id.
     ``to_mx``: a route goes to mail hosts.
     """
 
@@ -56,14 +56,13 @@ class SiteHolds:
         wake: Callable[[], None],
         due: Callable[[str], None],
         ended: Callable[[str], None],
-        site_of: Callable[[str], str] = str,
         recovered: Callable[[Hold], None] = lambda _: None,
         to_mx: bool = False,
     ) -> None:
         self._store, self._destinations, self._to_mx = store, destinations, to_mx
         self._worker_id, self._wake = worker_id, wake
         self._call_due, self._ended = due, ended
-        self._site_of, self._recovered = site_of, recovered
+        self._recovered = recovered
         self._holds = Holds(store, self._changed)
         self._beginning: dict[str, asyncio.Task[None]] = {}  # by name
         self._ended_at: dict[str, float] = {}  # by name, time.monotonic()
@@ -84,10 +83,18 @@ class SiteHolds:
         """Whether a site is held, or one sender domain there (``<site>/<sender>``)."""
         return name in self._holds.by_name
 
-    def is_logged(self, claimed: Claim) -> bool:
+    def of_mail_hosts(self) -> list[str]:
+        """The held sites whose mail DNS may lead to other hosts by now."""
+        return [
+            name
+            for name, held in self.by_name.items()
+            if name.startswith(MX) and name != NO_ROUTE and not held.hold.sender
+        ]
+
+    def is_logged(self, claimed: Claim, site: str) -> bool:
         """Whether the e-mail's log says already that its site is held."""
         put_back = claimed.email.queues[claimed.ref.queue].held
-        held = self.by_name.get(self._site_of(claimed.ref.queue))
+        held = self.by_name.get(site)
         return put_back is not None and (held is None or put_back >= held.hold.since)
 
     async def run(self) -> NoReturn:
@@ -135,7 +142,7 @@ class SiteHolds:
         return True
 
     def keep_turn(self, site: str) -> None:
-        """The turn was used by no e-mail: there was none, or it could not be claimed.
+        """The turn was used by no e-mail: none was there, could be claimed, or went to the site.
 
         Names of jobs that were cancelled or ended stay known until somebody claims them. Without
         this, each would use up a turn.
@@ -147,18 +154,19 @@ class SiteHolds:
     # --- the ends of tries ---
 
     async def settle(
-        self, claimed: Claim, sent: Sent, *, probe: bool, started: float
+        self, claimed: Claim, sent: Sent, *, site: str, probe: bool, started: float
     ) -> dict[str, RecipientResult]:
         """The results of a try as they are to be written; begins or ends the site's hold.
 
-        ``probe``: the try was the site's probe. It ends the hold if the server said anything about
-        the e-mail; if not, it uses up no try, whatever the reason. ``started``: when the try began,
-        on time.monotonic().
+        ``site``: the one that it went to, since the queue may have another by now. ``probe``: the
+        try was this site's probe. It ends the hold if the server said anything about the e-mail; if
+        not, it uses up no try, whatever the reason. ``started``: when the try began, on
+        time.monotonic().
         """
-        site, fault = self._site_of(claimed.ref.queue), sent.fault
+        fault = sent.fault
         if fault is None or not (fault.holds or probe):
             if sent.answered and (probe or self.refused_senders.any):
-                await self._got_through(claimed, probe)
+                await self._got_through(site, claimed.email.sender, probe)
             return sent.results
         if fault.at_mail and fault.holds:
             self.refused_senders.met(site, claimed.email.sender)
@@ -174,9 +182,8 @@ class SiteHolds:
             await self._begin(site, fault, started)
         return _with_action(sent.results, "retry", "hold") if not fault.holds else sent.results
 
-    async def _got_through(self, claimed: Claim, probe: bool) -> None:
-        site = self._site_of(claimed.ref.queue)
-        self.refused_senders.got_through(site, claimed.email.sender, probe=probe)
+    async def _got_through(self, site: str, sender: str, probe: bool) -> None:
+        self.refused_senders.got_through(site, sender, probe=probe)
         if probe:
             await self._end(site)
 

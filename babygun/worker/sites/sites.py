@@ -41,10 +41,9 @@ class Sites:
     """Run :meth:`run` as a task; at the end call :meth:`close`.
 
     ``identity``: asked for this worker's present one. ``workers``: how many live ones there are.
-    ``site_of``: a queue's site, if it is known. ``wake``: called when the holds are known.
-    ``may_go_on``: called with a site whose jobs, or whose probe, may start again;
-    ``sender_may_go_on`` with a site and a sender domain. ``waiting``: asked for the sites whose
-    mail waits. ``to_mx``: a route goes to mail hosts.
+    ``wake``: called when the holds are known. ``may_go_on``: called with a site whose jobs, or
+    whose probe, may start again; ``sender_may_go_on`` with a site and a sender domain.
+    ``waiting``: asked for the sites whose mail waits. ``to_mx``: a route goes to mail hosts.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Sites:
         *,
         identity: Callable[[], Identity | None],
         workers: Callable[[], int],
-        site_of: Callable[[str], Site | None],
         wake: Callable[[], None],
         may_go_on: Callable[[str], None],
         sender_may_go_on: Callable[[str, str], None],
@@ -62,7 +60,7 @@ class Sites:
         to_mx: bool = False,
     ) -> None:
         self._store = store
-        self._identity, self._workers, self._site_of = identity, workers, site_of
+        self._identity, self._workers = identity, workers
         self._may_go_on, self._sender_may_go_on = may_go_on, sender_may_go_on
         self.holds = SiteHolds(
             store,
@@ -71,7 +69,6 @@ class Sites:
             wake=wake,
             due=self._may_go_on,
             ended=self._hold_ended,
-            site_of=self._name_of,
             recovered=self._recovered,
             to_mx=to_mx,
         )
@@ -233,7 +230,3 @@ class Sites:
     def _worker_id(self) -> str:
         identity = self._identity()
         return identity.process_id if identity is not None else ""
-
-    def _name_of(self, queue: str) -> str:
-        site = self._site_of(queue)
-        return site.name if site is not None else queue

@@ -87,7 +87,6 @@ class Sender(threading.Thread):
                 {},
                 identity=lambda: identity,
                 workers=lambda: 3,
-                site_of=lambda _: self.site,
                 wake=lambda: None,
                 may_go_on=lambda _: go_on.set(),
                 sender_may_go_on=lambda *_: None,

@@ -351,11 +351,11 @@ async def test_operators_hold_is_neither_probed_nor_quoted_nor_ended_by_a_try(ri
     # Tries that were under way when the operator held the site.
     one = await claimed(rig, await rig.send("ann@example.org"))
     took = Sent({"ann@example.org": RecipientResult("deliver", "delivered", 250)}, answered=True)
-    await holds.settle(one, took, probe=True, started=0.0)
+    await holds.settle(one, took, site="main", probe=True, started=0.0)
     no = RecipientResult("hold", "authentication", 535, reason="no")
     refused = Sent({"ann@example.org": no}, SessionFault(no, holds=True, at_mail=False))
     for probe in (True, False):
-        await holds.settle(one, refused, probe=probe, started=0.0)
+        await holds.settle(one, refused, site="main", probe=probe, started=0.0)
     assert await list_holds(store) == [before]
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)

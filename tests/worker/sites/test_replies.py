@@ -47,7 +47,6 @@ class Known:
             {},
             identity=lambda: None,
             workers=lambda: workers,
-            site_of=lambda _: None,
             wake=self.known.set,
             may_go_on=self.went_on.put_nowait,
             sender_may_go_on=lambda site, sender: self.went_on.put_nowait(f"{site}/{sender}"),

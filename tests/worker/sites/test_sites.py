@@ -118,7 +118,6 @@ async def sites_of(settings: Settings) -> AsyncIterator[Sites]:
             {},
             identity=lambda: None,
             workers=lambda: 1,
-            site_of=lambda _: None,
             wake=lambda: None,
             may_go_on=lambda _: None,
             sender_may_go_on=lambda *_: None,
