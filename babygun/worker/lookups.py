@@ -1,7 +1,7 @@
 """Looks up the sites of queues, beside the worker's loop.
 
 Jobs of a queue wait until its site is known. A queue of a held site is looked up again and again: a
-held site is not tried, so nothing else would tell that its domain has moved to other hosts.
+held site is not tried, so nothing else would show that its domain has moved to other hosts.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ from babygun.routing.destination import Destination
 from babygun.routing.routes import load_routes
 from babygun.routing.sites import Site, site_of_relay
 from babygun.routing.warm_up import read_plan
-from babygun.runtime.logs import get_logger
 from babygun.runtime.metric_types import MOST_QUEUES
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
@@ -44,8 +43,6 @@ from babygun.worker.sites.sites import Sites
 from babygun.worker.slots import KEPT_SITES
 from babygun.worker.tls_sessions import count_session
 from babygun.worker.warm_ups import WarmUps
-
-log = get_logger("worker")
 
 # Claims for each of a destination's connections, and beyond. They hide the time that a claim and a
 # finish take, and let batches grow. More would only be owned, out of the reach of other workers
@@ -248,8 +245,7 @@ class Worker:
         """Looks up a queue's site once more. None: it stays as it is."""
         try:
             return await self._routes.find_site_again(queue)
-        except Exception as error:  # such as no descriptor left; the next look is soon
-            log.warning("site not looked up", queue=queue, error=str(error))
+        except Exception:  # such as no descriptor left; the next look is soon
             return None
 
     def _most_claims(self, site: Site) -> int:
