@@ -41,7 +41,7 @@ async def take(
     if result.succeeded:
         return Taken(worker_id, result.revision), True
     (kv,) = result.kvs(0)
-    return _taken(kv) or Taken("", kv.create_revision), False
+    return _taken(kv), False
 
 
 async def give_back(store: Store, site: str, number: int, created: int) -> None:
@@ -71,6 +71,7 @@ class Slots:
         self._store, self._changed = store, changed
         self._taken: dict[str, dict[int, Taken]] = {}
         self._wanted: dict[str, set[str]] = {}
+        self._followed = 0  # the revision up to which changes were followed or read
 
     def taken(self, site: str) -> Mapping[int, Taken]:
         return self._taken.get(site, {})
@@ -87,11 +88,16 @@ class Slots:
             if taken.worker_id == worker_id
         ]
 
-    def learn(self, site: str, number: int, taken: Taken) -> None:
-        """Takes in a slot that was taken, unless a later owner is known."""
-        known = self._taken.setdefault(site, {})
-        if number not in known or known[number].created < taken.created:
-            known[number] = taken
+    def learn(self, site: str, number: int, taken: Taken) -> bool:
+        """Takes in who has a slot, as an answer says. False: it is not so any more, or unsure.
+
+        An answer may be handled after the watch has brought the slot's end; it brings that once.
+        """
+        known = self.taken(site).get(number)
+        if taken.created > (known.created if known else self._followed):
+            self._taken.setdefault(site, {})[number] = taken
+            return True
+        return known == taken
 
     def forget(self, site: str, number: int, created: int) -> None:
         """A slot that was taken at this revision is free. A later owner stays."""
@@ -106,11 +112,10 @@ class Slots:
         prefix = self._store.keys.slots
 
         async def changed(batch: WatchBatch) -> None:
-            for site in {
-                site
-                for event in batch.events
-                if (site := self._take_in(event.kv, gone=event.type == "delete"))
-            }:
+            news = [event for event in batch.events if event.kv.mod_revision > self._followed]
+            sites = {self._take_in(event.kv, gone=event.type == "delete") for event in news}
+            self._followed = max(self._followed, batch.revision)
+            for site in sites - {""}:
                 self._changed(site)
 
         await follow(
@@ -118,17 +123,21 @@ class Slots:
             prefix,
             range_end(prefix),
             what="slots",
-            read=self._read,
+            read=self.read,
             changed=changed,
         )
 
-    async def _read(self) -> int:
-        prefix = self._store.keys.slots
+    async def read(self) -> int:
+        """Reads all of them. Returns the revision. Raises EtcdError."""
+        prefix, followed = self._store.keys.slots, self._followed
         found = await self._store.client.range(prefix, range_end(prefix))
+        if self._followed > max(followed, found.revision):
+            return found.revision  # the watch was faster: all of this is known, and more
         before = self._taken.keys() | self._wanted.keys()
         self._taken, self._wanted = {}, {}
         for kv in found.kvs:
             self._take_in(kv, gone=False)
+        self._followed = found.revision
         for site in before | self._taken.keys() | self._wanted.keys():
             self._changed(site)
         return found.revision
@@ -147,15 +156,17 @@ class Slots:
                 del self._wanted[site]
         elif gone:
             self.forget(site, number, kv.mod_revision)
-        elif taken := _taken(kv):
-            self.learn(site, number, taken)
+        else:
+            taken, known = _taken(kv), self._taken.setdefault(site, {})
+            if number not in known or known[number].created <= taken.created:
+                known[number] = taken
         return site
 
 
-def _taken(kv: KeyValue) -> Taken | None:
-    """None for a key that can't be read: somebody wrote it by hand."""
+def _taken(kv: KeyValue) -> Taken:
+    """Without a worker if the key can't be read: somebody wrote it by hand."""
     try:
         return Taken(codec.decode_owner(kv.value).worker_id, kv.create_revision)
     except ValueError as error:
         log_unreadable(kv.key, error)
-        return None
+        return Taken("", kv.create_revision)

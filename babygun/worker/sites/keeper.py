@@ -162,13 +162,15 @@ class SlotKeeper:
                 worker_id=identity.process_id,
                 lease_id=identity.lease_id,
             )
+            if not self._slots.learn(site, number, taken):
+                await self._slots.read()
+                ours = ours and self._slots.taken(site).get(number) == taken
         except LeaseNotFound:
             identity.lost.set()
             return
         except EtcdError as error:  # the next look takes one, or gives this one back
             log.warning("slot not taken", site=site, error=str(error))
             return
-        self._slots.learn(site, number, taken)
         if ours and self._permits.get(site) is not permits:  # nobody waits for it any more
             self._start_delete(site, number, taken.created)
         elif ours and not identity.lost.is_set():

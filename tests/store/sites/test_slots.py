@@ -67,3 +67,19 @@ async def test_what_is_known_here_first_is_not_undone_by_older_news(rig: Rig) ->
     slots.learn("mx:a", 1, first)
     slots.forget("mx:a", 1, first.created)
     assert slots.taken("mx:a") == {1: later}
+
+
+async def test_answer_counts_only_while_the_watch_has_not_passed_it(rig: Rig) -> None:
+    """Where etcd lost its data, its revisions begin again: a read finds out."""
+    slots = Slots(rig.store, lambda _: None)
+    lease_id = await lease(rig)
+    first, _ = await take(rig.store, "mx:a", 1, worker_id="w1", lease_id=lease_id)
+    assert slots.learn("mx:a", 1, first) and slots.learn("mx:a", 1, first)
+    await give_back(rig.store, "mx:a", 1, first.created)
+    await slots.read()
+    assert not slots.learn("mx:a", 1, first) and slots.taken("mx:a") == {}
+    slots._followed = 1 << 60
+    second, _ = await take(rig.store, "mx:a", 1, worker_id="w1", lease_id=lease_id)
+    assert not slots.learn("mx:a", 1, second)
+    await slots.read()
+    assert slots.learn("mx:a", 1, second) and slots.taken("mx:a") == {1: second}

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
 from babygun.store.keys import range_end
 from babygun.store.sites import slots as store_slots
+from babygun.store.sites.slots import Taken
 from babygun.worker.sites import keeper as keeper_module
 from babygun.worker.sites.keeper import SlotKeeper
 from babygun.worker.sites.permits import SitePermits
@@ -200,3 +202,55 @@ async def test_no_message_goes_while_the_lease_cannot_be_trusted(rig: Rig) -> No
         one.identity.trusted_until = 0.0
         with pytest.raises(NotSent):
             await slot.pace()
+
+
+async def test_answer_that_names_an_owner_who_is_gone_takes_no_slot_away(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The watch was faster: it has brought the slot's end already, and brings no more."""
+    take = store_slots.take
+    async with holder(rig, "w1") as one, holder(rig, "w2") as two:
+        await one.has_slot()
+        await knows(two, taken=True)
+
+        async def late(*args: Any, **others: Any) -> tuple[Taken, bool]:
+            monkeypatch.setattr(store_slots, "take", take)
+            answer = await take(*args, **others)
+            one.keeper.look(time.monotonic() + 100)
+            await knows(two, taken=False)
+            return answer
+
+        monkeypatch.setattr(store_slots, "take", late)
+        await two.keeper._take(two.permits, 1, two.identity)  # as if it had not heard of it
+        await look_until_done(asyncio.create_task(two.has_slot()), two)
+        assert [slot.number for slot in two.permits.slots.values()] == [1]
+
+
+async def test_own_slot_that_ended_before_its_answer_came_is_not_used(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another worker may have it by then."""
+    take = store_slots.take
+    async with holder(rig, "w1") as one:
+
+        async def late(*args: Any, **others: Any) -> tuple[Taken, bool]:
+            monkeypatch.setattr(store_slots, "take", take)
+            answer = await take(*args, **others)
+            await knows(one, taken=True)
+            await store_slots.give_back(rig.store, NAME, 1, answer[0].created)
+            await knows(one, taken=False)
+            return answer
+
+        monkeypatch.setattr(store_slots, "take", late)
+        await one.keeper._take(one.permits, 1, one.identity)
+        assert not one.permits.slots
+        await look_until_done(asyncio.create_task(one.has_slot()), one)
+        [slot] = one.permits.slots.values()
+        found = await rig.store.client.get(rig.store.keys.slot(NAME, 1))
+        assert found is not None and found.create_revision == slot.created
+
+
+async def knows(one: Holder, *, taken: bool) -> None:
+    """Waits until a worker's watch has brought it that the slot is taken, or free."""
+    while bool(one.keeper._slots.taken(NAME)) is not taken:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
