@@ -14,6 +14,7 @@ from babygun.cli.main import build_parser
 from babygun.pki.issuance import issue
 from babygun.pki.layout import cluster
 from babygun.runtime.settings import OTHER_VARIABLES, Settings, load, table
+from tests.support.needs import needs
 from tests.support.paths import ROOT
 from tests.support.unit_files import Unit
 
@@ -167,7 +168,7 @@ def as_installed(folder: Path) -> list[Path]:
     return [folder / path.name for path in UNITS]
 
 
-@pytest.mark.skipif(not shutil.which("haproxy"), reason="there is no haproxy here")
+@needs(shutil.which("haproxy"), "no haproxy here")
 def test_load_balancer_is_understood_by_haproxy(tmp_path: Path) -> None:
     """With hosts and a CA that exist, and as this user."""
     made = tmp_path / "certificates"
