@@ -13,7 +13,7 @@ from babygun.store.emails.claims import Claim
 from babygun.store.emails.finish import Finished, PendingResult
 from babygun.store.emails.finish import finish as write
 
-# Results in one transaction. Each has up to two compares, of which etcd takes 128.
+# Results in one transaction. Each has up to three compares, of which etcd takes 128.
 _TOGETHER = 32
 _REMEMBERED = 256  # wide e-mails whose record is remembered
 

@@ -22,6 +22,7 @@ from babygun.etcd import (
     delete,
     get,
     modified_at,
+    modified_before,
     present,
 )
 from babygun.store import codec
@@ -83,6 +84,7 @@ async def finish(
     record, revision = _known(email, email_revision, pending)
     found_written: Email | None = None
     existing: set[bytes] | None = None  # after a refusal: its keys that exist
+    read_at = 0  # after a refusal: the revision of what is known of the parts
     pause = Pause()
     while rest:
         transition = tries.finish(
@@ -98,7 +100,11 @@ async def finish(
             result = await write_change(
                 store,
                 transition,
-                [modified_at(email_key, revision), *_still_ours(store, rest, owner_keys)],
+                [
+                    modified_at(email_key, revision),
+                    *_still_ours(store, rest, owner_keys),
+                    *_parts_unchanged(store, rest, read_at),
+                ],
                 existing=existing,
                 more=[*map(delete, owner_keys), *_freed(store, record, rest)],
             )
@@ -119,6 +125,7 @@ async def finish(
             dropped += [one.claim.ref for one in rest]
             break
         record, revision = _record_read(store, current, len(rest)), records[0].mod_revision
+        read_at = current.revision
         still: list[PendingResult] = []
         for index, one in enumerate(rest):
             match _fate(one, record, current.kvs(1 + 2 * index), bool(current.kvs(2 + 2 * index))):
@@ -162,6 +169,19 @@ def _still_ours(
     return compares
 
 
+def _parts_unchanged(store: Store, rest: Sequence[PendingResult], read_at: int) -> list[Compare]:
+    """Of a wide e-mail: nobody has written the parts since the claims, or since ``read_at``.
+
+    The owner keys do not say that: what comes back, and a client's change, are written without
+    them. A part is only written together with its record, so the claim's record says when.
+    """
+    return [
+        modified_before(store.keys.part(one.claim.ref), (read_at or one.claim.email_revision) + 1)
+        for one in rest
+        if one.claim.email.wide is not None
+    ]
+
+
 async def _read_current(store: Store, email_key: bytes, rest: Sequence[PendingResult]) -> TxnResult:
     """What a refused finish found instead: the record, and each job's owner and job key."""
     reads = [get(email_key)]
@@ -177,8 +197,8 @@ def _known(
 ) -> tuple[Email, int]:
     """The record that a finish begins with, by default the first claim's, and its revision.
 
-    Of a wide e-mail: the newest one, with the parts of the results as they were at their claims. As
-    long as these hold, nobody else writes the parts.
+    Of a wide e-mail: the newest one, with the parts of the results as they were at their claims. If
+    somebody has written one since, the write is refused (:func:`_parts_unchanged`).
     """
     if record is None:
         record, revision = pending[0].claim.email, pending[0].claim.email_revision

@@ -87,15 +87,17 @@ class Queue(NamedTuple):
 class Try(NamedTuple):
     """What a worker does with a queue, in the ``phase`` claiming, sending or ended.
 
-    ``began``: the record at the claim, and ``seen``: the newest that it knows. ``tried``: records
-    whose write has an unknown outcome. ``asking``: its request is on the way. ``applied``: a
-    request of it has taken effect, though it does not know.
+    ``began``: the record at the claim, and ``seen``: the newest that it knows. ``part``: the record
+    that it knows its queue from. ``tried``: records whose write has an unknown outcome.
+    ``asking``: its request is on the way. ``applied``: a request of it has taken effect, though it
+    does not know.
     """
 
     phase: str
     owner: Owner
     began: int = 0
     seen: int = 0
+    part: int = 0
     outcome: str = ""
     orphaned: bool = False
     tried: tuple[int, ...] = ()
@@ -106,12 +108,14 @@ class Try(NamedTuple):
 class Request(NamedTuple):
     """A claim (without ``seen``), or a finish that was decided on the record ``seen``.
 
-    ``webhook``: the revision of the client's webhooks that its notices were made by.
+    ``part``: of a wide e-mail, the record whose queue it was decided on. ``webhook``: the revision
+    of the client's webhooks that its notices were made by.
     """
 
     owner: Owner
     queue: str
     seen: int = 0
+    part: int = 0
     outcome: str = ""
     orphaned: bool = False
     webhook: int = 0
@@ -146,8 +150,9 @@ class Exploration:
     """The states that can be reached. Records have numbers, so that a state is small.
 
     ``is_wide``: the e-mail is a wide one. Its records are whole here, but each decision sees the
-    part of its queue only. ``compares_record`` and ``compares_webhook``: whether a finish compares
-    the revision of the record, and that of the client's webhooks.
+    part of its queue only. ``compares_record``, ``compares_part`` and ``compares_webhook``: whether
+    a finish compares the revision of the record, that of the queue's part, and that of the client's
+    webhooks.
     ``suppressed``: queues whose address is suppressed when the e-mail comes. ``waits``: it is to be
     sent later, and its client edits it.
     """
@@ -158,12 +163,14 @@ class Exploration:
         *,
         is_wide: bool = False,
         compares_record: bool = True,
+        compares_part: bool = True,
         compares_webhook: bool = True,
         suppressed: Sequence[str] = (),
         waits: bool = False,
         **queues: int,
     ) -> None:
         self._compares_record = compares_record
+        self._compares_part = compares_part
         self._compares_webhook = compares_webhook
         self._waits = waits
         self._records: list[Email] = [None]  # type: ignore[list-item]  # from 1: 0 means none
@@ -236,6 +243,8 @@ class Exploration:
             return
         heard = self._heard(after or before, queue, one, bool(after))
         known = after or _with_known(before, worker)  # it reads the webhooks after a refusal
+        if after and request.seen:
+            known = self._remembered(after, worker)
         yield "answer", _with_try(known, worker, queue, heard)
         if state.left.late:
             unheard = one._replace(applied=one.applied or bool(after))
@@ -254,23 +263,40 @@ class Exploration:
             return None
         if self._compares_webhook and state.webhook != request.webhook:
             return None
+        then, now = self._records[request.part], self.email(state)
+        if self._compares_part and _part(then, request.queue) != _part(now, request.queue):
+            return None
         event = _event(request.outcome, request.queue, request.owner)
-        record, places = self._decided(request.seen, event, current=state.record)
+        record, places = self._decided(self._joined(request), event, current=state.record)
         after = self._written(state, record, places, request.webhook)
         if request.outcome == "gone":  # in the same transaction
             after = after._replace(suppressed=state.suppressed | {request.queue})
         return after
+
+    def _joined(self, request: Request) -> int:
+        """What a finish is decided on: the newest record known, with the queue as it was known."""
+        if request.seen == request.part or self._records[request.seen].wide is None:
+            return request.seen
+        record, part = self._records[request.seen], self._records[request.part]
+        queue = wide.parts_of(part, {request.queue})
+        return self._number(wide.with_parts(wide.record_of(record), queue))
+
+    def _remembered(self, state: State, worker: int) -> State:
+        """Of a wide e-mail, a worker's other tries go on with the record that a finish left."""
+        if self.email(state).wide is not None:
+            for (other, queue), one in state.tries:
+                if other == worker and one.phase != "claiming" and not one.asking:
+                    state = _with_try(state, worker, queue, one._replace(seen=state.record))
+        return state
 
     def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
         """What a worker does after an answer."""
         there = dict(state.queues)[queue]
         if one.phase == "claiming":
             if applied:
-                return one._replace(
-                    phase="sending", began=state.record, seen=state.record, asking=False
-                )
+                return Try("sending", one.owner, state.record, state.record, state.record)
             if there.owner and there.owner[:2] == one.owner[:2]:  # by a claim of ours that was late
-                return Try("sending", there.owner, state.record, state.record)
+                return Try("sending", there.owner, state.record, state.record, state.record)
             return None
         return None if applied else self._read_back(state, queue, one)
 
@@ -291,7 +317,8 @@ class Exploration:
             assert (fate == "again") == ours, f"it is {fate}: {one}"
         if fate != "again":
             return None
-        return one._replace(seen=state.record, orphaned=pending.orphaned, asking=False)
+        known = one._replace(seen=state.record, part=state.record)
+        return known._replace(orphaned=pending.orphaned, asking=False)
 
     def _is_untouched(self, state: State, queue: str, one: Try) -> bool:
         """A stall: the job is there, nobody has it, and nobody has sent it since the claim."""
@@ -315,7 +342,8 @@ class Exploration:
         """The answer does not come. A claim is given up, a finish is written again."""
         after: Try | None = None
         if one.phase == "ended":
-            record, _ = self._decided(request.seen, _event(one.outcome, queue, one.owner))
+            event = _event(one.outcome, queue, one.owner)
+            record, _ = self._decided(self._joined(request), event, current=request.seen)
             after = one._replace(asking=False, tried=(*one.tried, record))
         return _with_try(state, one.owner.worker, queue, after)
 
@@ -373,8 +401,9 @@ class Exploration:
             if self.budget.ends > state.left.ends:
                 yield from self._reclaimed(state, worker, queue, one)
         else:
+            known = (one.seen, one.part)
             request = Request(
-                one.owner, queue, one.seen, one.outcome, one.orphaned, state.known[worker]
+                one.owner, queue, *known, one.outcome, one.orphaned, state.known[worker]
             )
             asked = state._replace(requests=state.requests | {request})
             yield "finish", _with_try(asked, worker, queue, one._replace(asking=True))
@@ -395,9 +424,9 @@ class Exploration:
 
     def _reclaimed(self, state: State, worker: int, queue: str, one: Try) -> Iterator[Step]:
         """The worker logs once that it took the job over from a dead one."""
-        if one.began == one.seen and not self._records[one.began].queues[queue].reclaims:
+        if not self._records[one.began].queues[queue].reclaims:
             record, _ = self._decided(state.record, f"reclaim {queue}")
-            known = one._replace(began=record, seen=record)
+            known = one._replace(began=record, seen=record, part=record)
             yield "reclaim", _with_try(state._replace(record=record), worker, queue, known)
 
     # Decisions
@@ -517,6 +546,11 @@ def _seen(email: Email, event: list[str]) -> Email:
         return email
     queue = event[2] if event[0] == "finish" else event[1]
     return wide.with_parts(wide.record_of(email), wide.parts_of(email, {queue}))
+
+
+def _part(email: Email, queue: str) -> object:
+    """A queue's part of a wide e-mail. Another e-mail has none: None."""
+    return None if email.wide is None else wide.parts_of(email, {queue})
 
 
 def _met(current: Email, transition: Transition) -> Email:

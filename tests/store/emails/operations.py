@@ -14,7 +14,7 @@ from babygun.email import wide
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.compose import new_email
 from babygun.email.edit import Edit
-from babygun.email.model import Content, Recipient
+from babygun.email.model import Content, Email, Recipient
 from babygun.email.return_path import of_recipient
 from babygun.email.suppression import Suppression
 from babygun.email.tries import QueueResult, RecipientResult, left_out
@@ -72,13 +72,17 @@ class Held(NamedTuple):
 
 
 class Seat:
-    """Where a process runs. When it dies, another one takes the seat."""
+    """Where a process runs. When it dies, another one takes the seat.
+
+    ``records``: of wide e-mails, as its last finish left them, and their revisions.
+    """
 
     process: FaultyProcess
     worker_id, lease = "", 0
 
     def __init__(self) -> None:
         self.hand: dict[JobRef, Held] = {}
+        self.records: dict[str, tuple[Email, int]] = {}
 
 
 class Operations:
@@ -266,7 +270,12 @@ class Operations:
                 )
                 for one in held
             ]
-            finished = await finish(store, pending)
+            record, revision = seat.records.pop(ref.email_id, (None, 0))
+            finished = await finish(store, pending, email=record, email_revision=revision)
+            after = finished.email
+            if after is not None and after.wide is not None and not after.final:
+                newest = wide.record_of(after), finished.email_revision
+                seat.records[ref.email_id] = newest
             assert len(finished.written) + len(finished.dropped) == len(held)
             return [written.queue for written in finished.written]
 

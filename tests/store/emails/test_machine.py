@@ -163,7 +163,7 @@ class Emails(RuleBasedStateMachine):
     async def _seated(self, number: int) -> None:
         """A new process takes the seat."""
         seat = self.seats[number]
-        seat.process, seat.hand = FaultyProcess(self.mine), {}
+        seat.process, seat.hand, seat.records = FaultyProcess(self.mine), {}, {}
         self.processes.append(seat.process)
         await seat.process.store.start()
         if number in WORKERS:

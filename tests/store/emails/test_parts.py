@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 
 import pytest
+from msgspec.structs import replace
 
 from babygun.email import wide
+from babygun.email.bounces import Bounce, Complaint
+from babygun.email.edit import Edit
+from babygun.email.model import Recipient
+from babygun.email.return_path import of_recipient
 from babygun.email.tries import RecipientResult
 from babygun.errors import Conflict
 from babygun.store import Store, codec
-from babygun.store.emails import acceptance, on_request, writes
+from babygun.store.emails import acceptance, late, on_request, writes
 from babygun.store.emails.claims import Claim, claim, reclaim
 from babygun.store.emails.finish import Finished, finish
 from babygun.store.emails.listing import list_emails
@@ -193,6 +198,84 @@ async def test_finish_after_a_stall_still_counts_where_nobody_took_over(rig: Rig
     assert (await finish(rig.store, [pending(got, OK)])).written == (ref,)
     seen = await check_invariants(rig.store)
     assert [r.status for r in seen.emails[email_id].recipients[:2]] == ["delivered", "bounced"]
+
+
+async def _half_delivered(rig: Rig) -> str:
+    """An e-mail with 17 queues. Of the first one, ann has the message, and bob's try is due."""
+    email, content = rig.wide_email(17)
+    queue = email.recipients[0].queue
+    bob = Recipient(f"bob@{queue[3:]}", "to", queue)
+    email = replace(email, recipients=(*email.recipients, bob))
+    await acceptance.accept(rig.store, "client", prepare(rig.store, email, content))
+    first = pending((await _claimed(rig, email.id, [queue]))[0], OK)
+    first.result.results[bob.email] = SOFT  # type: ignore[index]
+    await finish(rig.store, [first])
+    await on_request.send_now(rig.store, email.id)
+    return email.id
+
+
+async def _bounced(rig: Rig, email_id: str) -> None:
+    path = of_recipient(email_id, "ann@d0000.example", 0, "client")
+    report = Bounce(status_code=550, reply_class="bad_mailbox", suppress=True)
+    assert await late.late_bounce(rig.store, path, report) == "applied"
+
+
+async def _complained(rig: Rig, email_id: str) -> None:
+    path = of_recipient(email_id, "ann@d0000.example", 0, "client")
+    assert await late.complaint(rig.store, path, Complaint()) == "applied"
+
+
+async def _tagged(rig: Rig, email_id: str) -> None:
+    await on_request.edit(rig.store, email_id, Edit(tags=("other",)))
+
+
+async def _noted(rig: Rig, email_id: str, event: str) -> None:
+    """The first part has what came back about ann, or the change of the tags."""
+    seen = await check_invariants(rig.store)
+    part = seen.parts[email_id][_queues(1)[0]]
+    ann, bob = part.recipients
+    assert [e.event for e in part.log] == ["deferred", "due_now", event, "delivered"]
+    assert ann.late == (event == "bounced") and bob.status == "delivered"
+    assert (ann.complained_at is not None) == (event == "complained")
+    assert (seen.emails[email_id].tags == ("other",)) == (event == "changed")
+
+
+CHANGES = pytest.mark.parametrize(
+    ("change", "event"),
+    [(_bounced, "bounced"), (_complained, "complained"), (_tagged, "changed")],
+    ids=["bounce", "complaint", "tags"],
+)
+Change = Callable[[Rig, str], Awaitable[None]]
+
+
+@CHANGES
+@pytest.mark.parametrize("claimed_after", [False, True])
+async def test_finish_keeps_what_others_wrote_to_its_part_though_it_knows_a_newer_record(
+    rig: Rig, change: Change, event: str, claimed_after: bool
+) -> None:
+    """The worker knows that record from another queue's result: claimed then, or read again."""
+    email_id, queues = await _half_delivered(rig), _queues(2)
+    claims = await _claimed(rig, email_id, queues[: 1 if claimed_after else 2])
+    await change(rig, email_id)
+    if claimed_after:
+        claims += await _claimed(rig, email_id, queues[1:])
+    finisher = Finisher(rig.store)
+    for one in reversed(claims):
+        assert (await finisher.finish(one, pending(one, OK).result)).written == (one.ref,)
+    await _noted(rig, email_id, event)
+
+
+@CHANGES
+async def test_finish_of_several_queues_keeps_what_others_wrote_between_their_claims(
+    rig: Rig, change: Change, event: str
+) -> None:
+    email_id, queues = await _half_delivered(rig), _queues(2)
+    (first,) = await _claimed(rig, email_id, queues[:1])
+    await change(rig, email_id)
+    (second,) = await _claimed(rig, email_id, queues[1:])
+    done = await finish(rig.store, [pending(first, OK), pending(second, OK)])
+    assert set(done.written) == {first.ref, second.ref}
+    await _noted(rig, email_id, event)
 
 
 async def test_claim_that_does_not_know_that_its_email_is_wide_reads_the_part(rig: Rig) -> None:
