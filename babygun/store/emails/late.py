@@ -15,14 +15,16 @@ from msgspec.structs import replace
 from babygun.email import late
 from babygun.email.addresses import comparable
 from babygun.email.bounces import Bounce, Complaint
-from babygun.email.model import Email, Recipient
+from babygun.email.model import Email, Recipient, client_id_of
 from babygun.email.return_path import ReturnPath
 from babygun.email.suppression import ALL_MAIL, Suppression, replaces
 from babygun.email.transition import Transition
 from babygun.errors import Conflict, NotFound
+from babygun.etcd import KeyValue
 from babygun.store import codec
 from babygun.store.emails import late_events, parts
 from babygun.store.emails.change import Parts, Seen, change_record
+from babygun.store.records import Client
 from babygun.store.store import Store
 from babygun.store.suppressions.suppressions import until_of
 
@@ -72,20 +74,23 @@ async def _late_bounce(store: Store, address: ReturnPath, report: Bounce) -> Out
     found = await _find(store, address, report.addresses)
     if found is None:
         return await late_events.bounced(store, address, report)
-    recipient = found[1]
+    email, recipient = found
     if recipient is None:
         return "unknown"
     now = await store.clock.now()
+    client_key = store.keys.client(client_id_of(email.client_id))
 
     def decide(seen: Seen) -> Transition:
         there = _again(seen.email, recipient)
         if (fate := late.fate_of_bounce(address, there)) != "apply":
             raise _Nothing(fate)
-        seconds = store.settings.suppress_hard_bounces
+        client = seen.watched[0]
+        seconds = store.settings.suppress_hard_bounces if _is_of(email, client) else 0.0
         return late.bounce(seen.email, there, report, now=now, suppress=seconds)
 
+    one = Parts(only=recipient.queue)
     try:
-        await change_record(store, address.email_id, decide, Parts(only=recipient.queue))
+        await change_record(store, email.id, decide, one, watched=[client_key])
     except NotFound:
         return await late_events.bounced(store, address, report)
     return "applied"
@@ -111,23 +116,32 @@ async def _complaint(store: Store, address: ReturnPath, report: Complaint) -> Ou
     key = store.keys.suppression(
         email.client_id, email.list or ALL_MAIL, comparable(recipient.email)
     )
+    client_key = store.keys.client(client_id_of(email.client_id))
 
     def decide(seen: Seen) -> Transition:
         there = _again(seen.email, recipient)
         if there.complained_at is not None:
             raise _Nothing("already")
-        (old,) = seen.watched
+        old, client = seen.watched
         stands = old is not None and not replaces(word, codec.decode_suppression(old.value), now)
-        return late.complain(
-            seen.email, there, report, now=now, suppression=None if stands else word
-        )
+        suppression = word if _is_of(email, client) and not stands else None
+        return late.complain(seen.email, there, report, now=now, suppression=suppression)
 
     one = Parts(only=recipient.queue)
     try:
-        await change_record(store, email.id, decide, one, watched=[key])
+        await change_record(store, email.id, decide, one, watched=[key, client_key])
     except NotFound:
         return await late_events.complained(store, address, report)
     return "applied"
+
+
+def _is_of(email: Email, client: KeyValue | None) -> bool:
+    """Whether the e-mail's client is there, and is no later one of its id.
+
+    If not, its suppressions have been deleted, and no new one may come.
+    """
+    there = codec.state_of(client, Client) if client else None
+    return there is not None and there.identity == email.client_id
 
 
 async def _find(

@@ -5,9 +5,10 @@ holds goes, with its DKIM keys and its alarms. A client gets no domain without a
 so a deleted one gets none.
 
 The transaction that deletes a client or a webhook also deletes what new keys depend on: its list of
-webhooks, their secrets and owners. So nothing new comes. It leaves a key ``removals/<name>``, which
-goes when all the rest is gone. The call itself deletes some pages; the leading worker does the
-rest.
+webhooks, their secrets and owners. Who writes a suppression of a client that stays compares the
+client's key. So nothing new comes; only a try of its mail may suppress a dead address, on a lease.
+The transaction leaves a key ``removals/<name>``, which goes when all the rest is gone. The call
+itself deletes some pages; the leading worker does the rest.
 """
 
 from __future__ import annotations

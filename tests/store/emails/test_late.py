@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from babygun.email.bounces import Bounce, Complaint
 from babygun.email.email_events import EmailEvent
@@ -17,16 +18,20 @@ from babygun.etcd import delete, delete_range
 from babygun.etcd.txn import Txn
 from babygun.runtime.clock import utc_now
 from babygun.store import Store, codec
+from babygun.store.access.clients import create_client, delete_client
 from babygun.store.emails import late, on_request, reading
+from babygun.store.emails.acceptance import accept
 from babygun.store.emails.finish import finish
 from babygun.store.emails.late import complaint, late_bounce
+from babygun.store.emails.new_email import prepare
 from babygun.store.erasure.emails import NOBODY, erase_in_email
 from babygun.store.keys import range_end
 from babygun.store.records import Client
 from babygun.store.suppressions.suppressions import add, get_one
-from babygun.store.upkeep import end_marks
+from babygun.store.upkeep import end_marks, removal
 from babygun.store.webhooks.change import create_webhook
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, pending
+from tests.support.faulty_etcd import FaultyProcess
 from tests.support.invariants import check_invariants
 from tests.support.outbox_invariants import _decode_event
 from tests.support.processes import PATIENCE
@@ -47,6 +52,7 @@ def path(email_id: str, address: str = "ann@example.org", retried: int = 0) -> R
 
 
 async def delivered(rig: Rig, *to: str) -> str:
+    await with_client(rig)
     email_id = await rig.send(*(to or ("ann@example.org",)))
     await finish(rig.store, [pending(await claimed(rig, email_id), OK)])
     return email_id
@@ -340,6 +346,57 @@ async def test_complaint_of_a_wide_email_is_in_its_part(rig: Rig) -> None:
     after = (await check_invariants(rig.store)).emails[email_id]
     assert [r.email for r in after.recipients if r.complained_at] == [address]
     assert after.status == "incomplete"
+
+
+async def of_a_client(rig: Rig, identity: str = "") -> tuple[str, str]:
+    """The client ``shop``, made if there is no ``identity``, and a delivered e-mail of it."""
+    if not identity:
+        client, _ = await create_client(rig.store, name="shop", scopes=(), client_id="shop")
+        identity = client.identity
+    email, content = rig.email("ann@example.org")
+    new = prepare(rig.store, replace(email, client_id=identity), content)
+    await accept(rig.store, identity, new)
+    await finish(rig.store, [pending(await claimed(rig, email.id), OK)])
+    return identity, email.id
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another one of its id"])
+async def test_what_comes_back_after_its_client_was_deleted_suppresses_nobody(
+    rig: Rig, again: bool
+) -> None:
+    client, first = await of_a_client(rig)
+    _, second = await of_a_client(rig, client)
+    assert await delete_client(rig.store, "shop")
+    if again:
+        await create_client(rig.store, name="shop", scopes=(), client_id="shop")
+    await removal.go_on(rig.store)
+    one, other = (of_recipient(each, "ann@example.org", 0, client) for each in (first, second))
+    assert await complaint(rig.store, one, Complaint()) == "applied"
+    assert await late_bounce(rig.store, other, NO_MAILBOX) == "applied"
+    seen = await check_invariants(rig.store)
+    assert not [key for key in seen.keys if client.encode() in key]
+    assert seen.emails[first].recipients[0].complained_at is not None
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+async def test_complaint_while_its_client_is_deleted_leaves_no_suppression(
+    rig: Rig, number: int
+) -> None:
+    client, email_id = await of_a_client(rig)
+    process = FaultyProcess(rig.settings)
+    await process.store.start()
+
+    async def deleted() -> None:
+        await delete_client(rig.store, "shop")
+        await removal.go_on(rig.store)
+
+    path = of_recipient(email_id, "ann@example.org", 0, client)
+    said = await process.do(
+        lambda store: complaint(store, path, Complaint()), meanwhile={number: deleted}
+    )
+    await process.close()
+    await deleted()
+    assert said == "applied" and not (await check_invariants(rig.store)).suppressions
 
 
 # Without a record
