@@ -79,7 +79,7 @@ class Recording:
         self.entry = replace(
             entry,
             target=entry.target or target[:_MOST_TEXT],
-            details={**entry.details, **_cut(details or {})},
+            details={**entry.details, **cut(details or {})},
         )
 
 
@@ -100,7 +100,7 @@ def new_entry(
         by=by,
         via=via,
         target=target[:_MOST_TEXT],
-        details=_cut(details or {}),
+        details=cut(details or {}),
         address=address,
         request_id=request_id,
     )
@@ -191,5 +191,6 @@ def _log(entry: AuditEntry) -> None:
     )
 
 
-def _cut(details: Mapping[str, str]) -> dict[str, str]:
+def cut(details: Mapping[str, str]) -> dict[str, str]:
+    """The details as an entry has them: no text is long."""
     return {name: value[:_MOST_TEXT] for name, value in details.items()}

@@ -2,7 +2,7 @@
 
 A process may not write the audit itself: only an API process may. So at its start each process
 notes its settings in a key of its role, if they are others than before. An API process makes an
-audit entry of that.
+audit entry of that. Until then, the key also keeps what it said before.
 """
 
 from __future__ import annotations
@@ -21,11 +21,13 @@ from babygun.runtime import settings as table
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import codec
-from babygun.store.audit.entries import done_by_process
+from babygun.store.audit.entries import cut, done_by_process
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 
 _INTERVAL = 10.0  # s
+# Runs that wait for their audit entries beside the newest one. If there are more, the oldest go.
+MOST_WAITING = 8
 # They differ between processes that are alike.
 _OWN = frozenset({"api_process_port", "worker_port"})
 
@@ -34,13 +36,14 @@ class Run(Struct, frozen=True, omit_defaults=True, gc=False):
     """The first process of a role with these settings, as a key of the role has it.
 
     ``settings``: those that are not the default, a secret as ``(set)``. ``audited``: there is an
-    audit entry of it.
+    audit entry of it. ``waiting``: runs before it that have none yet, oldest first.
     """
 
     process_id: str
     at: datetime
     settings: dict[str, str]
     audited: bool = False
+    waiting: tuple[Run, ...] = ()
 
 
 def shown(settings: Settings) -> dict[str, str]:
@@ -59,14 +62,24 @@ def shown(settings: Settings) -> dict[str, str]:
 
 async def note_run(store: Store, role: str, process_id: str) -> None:
     """Notes the settings of this process, if its role had others before. Raises EtcdError."""
-    key, now = store.keys.audit_run(role), utc_now()
-    run = Run(process_id, now, shown(store.settings))
-    found = await store.client.get(key)
-    before = codec.state_of(found, Run) if found else None
-    if before is not None and before.settings == run.settings:
-        return
-    same = absent(key) if found is None else modified_at(key, found.mod_revision)
-    await store.client.txn(Txn([same], [put(key, codec.encode_state(run))]))
+    key, now, settings = store.keys.audit_run(role), utc_now(), shown(store.settings)
+    while True:
+        found = await store.client.get(key)
+        before = codec.state_of(found, Run) if found else None
+        if before is not None and before.settings == settings:
+            return
+        run = Run(process_id, now, settings, waiting=_waiting(before) if before else ())
+        same = absent(key) if found is None else modified_at(key, found.mod_revision)
+        if (await store.client.txn(Txn([same], [put(key, codec.encode_state(run))]))).succeeded:
+            return
+
+
+def _waiting(run: Run) -> tuple[Run, ...]:
+    """What waits for audit entries once another run takes the place of this one."""
+    if run.audited:
+        return ()
+    last = replace(run, waiting=(), settings=cut(run.settings))
+    return (*run.waiting, last)[-MOST_WAITING:]
 
 
 async def note_run_soon(store: Store, role: str, process_id: str) -> None:
@@ -95,11 +108,12 @@ async def audit_runs(store: Store) -> None:
         if run is None or run.audited:
             continue
         role = store.keys.last_part(kv.key)
-        done = done_by_process("run", run.process_id, target=role, details=run.settings, at=run.at)
-        ops = [
-            put(store.keys.audit_entry(done.id), codec.encode_state(done)),
-            put(kv.key, codec.encode_state(replace(run, audited=True))),
-        ]
+        ops = [put(kv.key, codec.encode_state(replace(run, audited=True, waiting=())))]
+        for one in (*run.waiting, run):
+            done = done_by_process(
+                "run", one.process_id, target=role, details=one.settings, at=one.at
+            )
+            ops.append(put(store.keys.audit_entry(done.id), codec.encode_state(done)))
         await store.client.txn(Txn([modified_at(kv.key, kv.mod_revision)], ops))
 
 
