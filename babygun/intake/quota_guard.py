@@ -5,6 +5,9 @@ Each second the room is measured: what new e-mails may take until only the reser
 of them together never write more than there is room for, however fast e-mails come. What was given
 out since the measurement before counts as not measured yet: etcd counts what it has committed.
 
+The other half is for large e-mails: small ones come all the time, and would keep them out for ever.
+One that is too large for all that is left is refused, and keeps nobody else out.
+
 Long before that, workers delete finished e-mails early (:mod:`babygun.store.upkeep.shedding`).
 """
 
@@ -24,6 +27,7 @@ from babygun.store.upkeep.reserve import AGAIN, Reserve
 log = get_logger("api")
 
 INTERVAL = 1.0  # s, between two measurements
+_SMALL = 16  # what needs more than so small a part of the share is large
 _KEYS_BYTES = 3000  # of record, job and log, as they are written with an e-mail
 
 
@@ -39,6 +43,7 @@ class QuotaGuard:
         self._reserve = Reserve(store, self._fullness)
         self._share = self._left = float("inf")  # bytes; inf before the first measurement
         self._taken = self._before = 0.0  # bytes, since the last measurement, and before that
+        self._large = self._large_before = 0.0  # the same, of large e-mails
         self.full = self._short = False
 
     def check(self) -> None:
@@ -59,11 +64,22 @@ class QuotaGuard:
         self._take(size * IN_FILE)
 
     def _take(self, needed: float) -> None:
-        alone = not self._taken and not self._before and needed <= self._share
-        if self._taken + needed > self._left and not alone:
-            self.full = True  # until the next measurement, which may find more
-            self.check()
-        self._taken += needed
+        whole = self._share - self._taken - self._before - self._large - self._large_before
+        small = self._share / _SMALL
+        left = min(whole, self._left - self._taken)
+        if needed <= left:
+            self._taken += needed
+        elif small < needed <= whole:
+            self._large += needed
+        else:
+            if left < min(small, CHUNK_BYTES * IN_FILE):
+                self.full = True  # until the next measurement, which may find more
+                self.check()
+            raise OutOfSpace(
+                f"this needs {needed / 2**20:.1f} MiB in etcd, and this process may give out"
+                f" {max(0.0, whole) / 2**20:.1f} MiB now; where that stays so, it must be smaller,"
+                " or etcd needs a larger quota"
+            )
 
     async def run(self) -> None:
         while True:
@@ -83,7 +99,8 @@ class QuotaGuard:
         self._share = room / max(1, found.count)
         self._left = self._share / 2 - self._taken
         self._before, self._taken = self._taken, 0.0
-        free = (self._share - self._before) * max(1, found.count)
+        self._large_before, self._large = self._large, 0.0
+        free = (self._share - self._before - self._large_before) * max(1, found.count)
         again = AGAIN * self._reserve.usable * fullness.quota
         short = free <= (again if self._short else 0)
         self.full = short

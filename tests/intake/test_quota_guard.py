@@ -146,3 +146,28 @@ async def test_email_that_needs_more_than_half_is_taken_if_it_comes_alone(
     guard.take(20 * MIB)
     with pytest.raises(OutOfSpace):
         guard.take(20 * MIB)
+
+
+async def test_large_email_gets_in_beside_small_ones_and_keeps_none_of_them_out(
+    guard: QuotaGuard, etcd: Etcd, rig: Rig
+) -> None:
+    """It needs more than half of the process's share, and small ones come all the time."""
+    for number in range(3):
+        await rig.store.client.put(rig.store.keys.api(f"api-{number}"), b"{}")
+    etcd.used = 500
+    for _ in range(3):
+        await guard.measure()
+        for _ in range(20):
+            guard.check()
+            guard.take(1000)
+    guard.take(35 * MIB)
+    etcd.used += 2.3 * 35
+    for _ in range(3):
+        for _ in range(20):
+            guard.check()
+            guard.take(1000)
+        await guard.measure()
+    with pytest.raises(OutOfSpace, match="larger quota"):
+        guard.take(100 * MIB)
+    guard.check()
+    guard.take(1000)

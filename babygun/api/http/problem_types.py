@@ -270,7 +270,9 @@ OUT_OF_SPACE = ProblemType(
     retry_after=60,
     means=(
         "etcd is full or nearly full: above 90 % of its quota, or sooner where e-mails are "
-        "large, no new e-mails are taken"
+        "large, no new e-mails are taken. One e-mail is also refused if it is larger than what its "
+        "API process may give out; `detail` says how much that is. If that stays so, it must be "
+        "smaller, or etcd needs a larger quota"
     ),
     repeat="later",
 )
