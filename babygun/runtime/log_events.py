@@ -736,6 +736,13 @@ EVENTS = [
         "Old final e-mails were deleted early, as etcd fills up. `full`: part of the quota.",
     ),
     Event(
+        "clock stepped",
+        "warning",
+        "seconds",
+        "This machine's clock made a step, and no member of etcd says its time by HTTP. After some "
+        "minutes the step counts.",
+    ),
+    Event(
         "notices given up",
         "error",
         "webhook_id count of full",

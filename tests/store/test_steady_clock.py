@@ -71,6 +71,47 @@ async def test_step_is_ignored_while_etcd_does_not_answer_and_judged_later(
         assert await is_off(store, 0)
 
 
+SILENT = ("http://127.0.0.1:1",)
+
+
+async def test_step_counts_after_a_while_in_which_no_member_says_its_time(
+    rig: Rig, step: list[float], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after the sleep of a machine whose etcd has a port that speaks gRPC alone."""
+    monkeypatch.setattr(steady_clock, "_ASK_AGAIN", 0.0)
+    monkeypatch.setattr(steady_clock, "_SILENT", 1000.0)
+    async with Store(rig.settings) as store:
+        store.clock._settings = type(rig.settings)(etcd_endpoints=SILENT)
+        step.append(10_800.0)
+        assert await is_off(store, 0)
+        step.append(20_000.0)  # it does not run steadily
+        monkeypatch.setattr(steady_clock, "_SILENT", 0.0)
+        assert await is_off(store, 0)
+        assert await is_off(store, 20_000.0)
+        assert [each.message for each in caplog.records] == ["clock stepped"]
+
+
+@pytest.mark.parametrize("right", [True, False])
+async def test_step_that_no_member_confirmed_is_judged_once_one_answers(
+    rig: Rig, step: list[float], monkeypatch: pytest.MonkeyPatch, right: bool
+) -> None:
+    monkeypatch.setattr(steady_clock, "_ASK_AGAIN", 0.0)
+    monkeypatch.setattr(steady_clock, "_SILENT", 0.0)
+    if right:
+        step.append(-MONTH)
+    async with Store(rig.settings) as store:
+        store.clock._settings = type(rig.settings)(etcd_endpoints=SILENT)
+        after = 0.0 if right else MONTH
+        step.append(after)
+        await store.clock.now()
+        assert await is_off(store, after)
+        store.clock._settings = rig.settings
+        await store.clock.now()
+        assert await is_off(store, 0)
+        step.append(after)
+        assert await is_off(store, 0)
+
+
 async def test_small_correction_counts_at_once(rig: Rig, step: list[float]) -> None:
     step.append(1.5)
     assert await is_off(rig.store, 1.5)
