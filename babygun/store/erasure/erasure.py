@@ -37,7 +37,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
     ``deleted``: e-mails for nobody else. ``erased``: e-mails of which others keep theirs.
     ``notices`` and ``suppressions``: that named the address. ``under_way``: e-mails and notices
-    that could not be erased yet. ``read``: keys. ``next``: where to go on; None at the end.
+    that could not be erased yet, or may not have been found. ``read``: keys. ``next``: where to go
+    on; None at the end.
     """
 
     deleted: int = 0
@@ -70,6 +71,7 @@ async def erase_recipient(
     async for page in Search(store, mailbox).pages(place):
         read += page.read
         await erasure.take(page.hits)
+        erasure.counts["under_way"] += not page.whole
         following = page.next
         if time.monotonic() > until:
             break

@@ -12,6 +12,7 @@ from babygun.email.addresses import comparable
 from babygun.email.email_events import EmailEvent
 from babygun.email.erasure import recipient_of
 from babygun.email.model import Content, LogEntry, client_id_of
+from babygun.errors import Compacted
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.emails.reading import get_email, get_log
@@ -28,9 +29,17 @@ async def export(store: Store, mailbox: str) -> AsyncIterator[dict[str, Any]]:
     ``mailbox``: an address as it is compared. Raises EtcdError.
     """
     counts = Counter[str]()
+    events = set[tuple[str, str]]()  # a notice that moves is found at each place
     async for page in Search(store, mailbox).pages():
+        if not page.whole:
+            raise Compacted
         for hit in page.hits:
             try:
+                if hit.phase in ("notices", "notices-due", "notices-sent"):
+                    event = webhook_of(store.keys, hit), store.keys.last_part(hit.kv.key)
+                    if event in events:
+                        continue
+                    events.add(event)
                 line = await _line(store, hit, mailbox)
             except ValueError as error:  # somebody wrote this key by hand
                 log_unreadable(hit.kv.key, error)

@@ -1,6 +1,10 @@
 """Finds what names a recipient: it reads all e-mails, notices and suppressions, page by page.
 
 A search can stop after each page, and go on from its :class:`Place` in another process.
+
+Notices move while they are read, and a replay moves them back. So at last the search looks at all
+keys of notices again, as they were at one revision: there each notice has one key. It takes those
+that were written since it began with the notices.
 """
 
 from __future__ import annotations
@@ -11,43 +15,57 @@ from typing import Literal, NamedTuple, get_args
 
 from babygun.email.addresses import comparable, hash_of
 from babygun.email.erasure import recipient_of
-from babygun.errors import InvalidRequest, Violation
-from babygun.etcd import KeyValue
+from babygun.errors import Compacted, InvalidRequest, Violation
+from babygun.etcd import KeyValue, Range, get_range
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys, range_end
 from babygun.store.store import Store
 
 # In this order, which is that of what happens: a cancellation makes notices ready, and these become
-# due or sent. So what moves meanwhile is found later.
+# due or sent. So nearly all that moves meanwhile is found later.
 Phase = Literal["emails", "parts", "notices", "notices-due", "notices-sent", "suppressions"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 # Keys of one read. A record may have 400 KB, a notice 1.4 MB.
 _PAGE: dict[Phase, int] = {"emails": 200, "parts": 500}
 _NOTICES = 100
+_KEYS = 1000  # of one read of the second look, without values
+MOST_LOOKS = 5  # at the notices of one revision: etcd may drop that history before the end
 
 
 class Place(NamedTuple):
-    """Where a search goes on. ``at``: the key to begin with, without the phase's prefix."""
+    """Where a search goes on. ``at``: the key to begin with, without the phase's prefix.
+
+    ``since``: the revision at which it began with the notices. ``revision``: that of the second
+    look at them; 0: it is not that far. ``looks``: how many of these have begun.
+    """
 
     phase: Phase = "emails"
     at: bytes = b""
+    since: int = 0
+    revision: int = 0
+    looks: int = 0
 
     @property
     def cursor(self) -> str:
         """As callers of the API get it."""
-        return base64.urlsafe_b64encode(b"%b:%b" % (self.phase.encode(), self.at)).decode()
+        numbers = self.since, self.revision, self.looks
+        text = b"%b:%d:%d:%d:%b" % (self.phase.encode(), *numbers, self.at)
+        return base64.urlsafe_b64encode(text).decode()
 
 
 def place_of(cursor: str) -> Place:
     """The place of a cursor. Raises InvalidRequest."""
     try:
-        name, colon, at = base64.urlsafe_b64decode(cursor.encode()).partition(b":")
-        phase = next(phase for phase in PHASES if colon and phase.encode() == name)
+        name, *numbers, at = base64.urlsafe_b64decode(cursor.encode()).split(b":", 4)
+        phase = next(phase for phase in PHASES if phase.encode() == name)
+        since, revision, looks = map(int, numbers)
+        if not all(0 <= number < 1 << 63 for number in (since, revision, looks)):
+            raise ValueError
     except (ValueError, StopIteration):
         detail = "The cursor is not one from an earlier call."
         raise InvalidRequest([Violation("cursor", detail)]) from None
-    return Place(phase, at)
+    return Place(phase, at, since, revision, looks)
 
 
 class Hit(NamedTuple):
@@ -58,11 +76,15 @@ class Hit(NamedTuple):
 
 
 class Page(NamedTuple):
-    """``read``: how many keys were read for it. ``next``: None after the last page."""
+    """``read``: how many keys were read for it. ``next``: None after the last page.
+
+    ``whole``: False: etcd dropped the history too often, so a notice may not have been found.
+    """
 
     hits: list[Hit]
     read: int
     next: Place | None
+    whole: bool = True
 
 
 class Search:
@@ -84,12 +106,38 @@ class Search:
     async def _page(self, place: Place) -> Page:
         if place.phase == "suppressions":
             return await self._suppression(place)
+        if place.revision:
+            return await self._second_look(place)
         prefix = prefix_of(self.store.keys, place.phase)
         limit = _PAGE.get(place.phase, _NOTICES)
         found = await self.store.client.range(prefix + place.at, range_end(prefix), limit=limit)
         hits = [Hit(place.phase, kv) for kv in found.kvs if self._is_hit(place.phase, kv)]
-        rest = Place(place.phase, found.kvs[-1].key[len(prefix) :] + b"\0") if found.more else None
-        return Page(hits, len(found.kvs), rest or _next_phase(place.phase))
+        if place.phase == "notices" and not place.since:
+            place = place._replace(since=found.revision)
+        return Page(hits, len(found.kvs), _next(place, found, prefix))
+
+    async def _second_look(self, place: Place) -> Page:
+        """Finds the notices that were written since the search began with them."""
+        client, revision = self.store.client, place.revision
+        prefix = prefix_of(self.store.keys, place.phase)
+        hits: list[Hit] = []
+        try:
+            found = await client.range(
+                prefix + place.at, range_end(prefix), limit=_KEYS, revision=revision, keys_only=True
+            )
+            moved = [kv.key for kv in found.kvs if kv.mod_revision > place.since]
+            for start in range(0, len(moved), _NOTICES):
+                some = moved[start : start + _NOTICES]
+                reads = [get_range(key, key + b"\0", revision=revision) for key in some]
+                result = await client.read(reads)
+                kvs = [kv for index in range(len(some)) for kv in result.kvs(index)]
+                hits += [Hit(place.phase, kv) for kv in kvs if self._is_hit(place.phase, kv)]
+        except Compacted:
+            if place.looks >= MOST_LOOKS:
+                return Page([], 0, Place("suppressions"), whole=False)
+            now = (await client.range(prefix, prefix + b"\0", keys_only=True)).revision
+            return Page([], 0, Place("notices", b"", place.since, now, place.looks + 1))
+        return Page(hits, len(found.kvs), _next(place, found, prefix))
 
     def _is_hit(self, phase: Phase, kv: KeyValue) -> bool:
         value = kv.value
@@ -139,9 +187,14 @@ def prefix_of(keys: Keys, phase: Phase) -> bytes:
     }[phase]
 
 
-def _next_phase(phase: Phase) -> Place | None:
-    at = PHASES.index(phase) + 1
-    return Place(PHASES[at]) if at < len(PHASES) else None
+def _next(place: Place, found: Range, prefix: bytes) -> Place:
+    """Where it goes on behind what was found."""
+    if found.more:
+        return place._replace(at=found.kvs[-1].key[len(prefix) :] + b"\0")
+    if place.phase == "notices-sent":
+        again = Place("notices", b"", place.since, found.revision, 1)
+        return Place("suppressions") if place.revision else again
+    return place._replace(phase=PHASES[PHASES.index(place.phase) + 1], at=b"")
 
 
 def may_name(mailbox: str) -> Callable[[bytes], bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from babygun.email.addresses import hash_of
 from babygun.email.erasure import MARK
 from babygun.email.model import Content
-from babygun.errors import EtcdUnavailable
+from babygun.errors import Compacted, EtcdUnavailable
 from babygun.etcd import KeyValue
 from babygun.runtime.clock import utc_now
 from babygun.store import Store, codec
@@ -20,12 +21,15 @@ from babygun.store.emails.finish import finish
 from babygun.store.emails.new_email import prepare
 from babygun.store.emails.reading import get_email
 from babygun.store.erasure import emails as of_emails
+from babygun.store.erasure import search
 from babygun.store.erasure.emails import Asker
 from babygun.store.erasure.erasure import Report, erase_recipient
-from babygun.store.erasure.search import Place, place_of
+from babygun.store.erasure.export import export
+from babygun.store.erasure.search import Place, Search, place_of
 from babygun.store.keys import range_end
-from babygun.store.webhooks.notices import Outcome, read_ready, take
+from babygun.store.webhooks.notices import Outcome, give_back, read_ready, take
 from babygun.store.webhooks.notices import finish as finish_notices
+from babygun.store.webhooks.replay import replay_ids
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.store.webhooks.steps import new_webhook, ready
 from tests.support.invariants import check_invariants
@@ -226,6 +230,146 @@ async def test_what_can_not_be_read_is_left_and_the_rest_is_erased(
     named = {vars(record)["fields"]["key"] for record in caplog.records}
     assert named == {unreadable.decode().replace(ANN, "…")}
     await rig.store.client.delete(unreadable)
+
+
+class Sent:
+    """Three notices that name Ann and were sent, and what happens to the first of them."""
+
+    def __init__(self, rig: Rig, webhook_id: str) -> None:
+        self.rig, self.webhook_id = rig, webhook_id
+        self.event_id = ""
+
+    async def begin(self) -> None:
+        for _ in range(3):
+            await self.rig.send(ANN, BOB)
+        await self.send()
+        prefix = self.rig.store.keys.webhook_sent_notices(self.webhook_id)
+        first = (await self.rig.store.client.range(prefix, range_end(prefix), limit=1)).kvs[0]
+        self.event_id = self.rig.store.keys.last_part(first.key)
+
+    async def replay(self) -> None:
+        assert await replay_ids(self.rig.store, self.webhook_id, [self.event_id])
+
+    async def send(self) -> None:
+        """A worker sends all that is ready."""
+        store = self.rig.store
+        lease_id = await lease(self.rig)
+        taken = await take(store, self.webhook_id, worker_id="w1", lease_id=lease_id)
+        assert taken is not None
+        outcomes = [
+            Outcome(one, msgspec.structs.replace(codec.decode_notice(one.value), state="sent"))
+            for one in (await read_ready(store, self.webhook_id, 100)).notices
+        ]
+        assert await finish_notices(store, self.webhook_id, taken.token, outcomes)
+        await give_back(store, self.webhook_id, taken.token)
+
+    async def erase(self, *steps: tuple[Callable[[Place], bool], Any]) -> int:
+        """Erases page by page. Before the first page of which a step says so, the step is done.
+
+        Returns how many could not be erased yet.
+        """
+        place: Place | None = Place()
+        left, under_way = list(steps), 0
+        while place is not None:
+            if left and left[0][0](place):
+                await left.pop(0)[1]()
+            report = await erase(self.rig, place=place_of(place.cursor), seconds=0)
+            place, under_way = report.next, under_way + report.under_way
+        assert not left
+        return under_way
+
+
+@pytest.fixture
+async def sent(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Sent:
+    monkeypatch.setattr(search, "_NOTICES", 1)
+    sent = Sent(rig, (await new_webhook(rig.store)).id)
+    await sent.begin()
+    return sent
+
+
+@pytest.mark.parametrize("phase", ["notices-due", "notices-sent"])
+async def test_notice_that_a_replay_moves_back_amid_an_erasure_is_erased(
+    rig: Rig, sent: Sent, phase: str
+) -> None:
+    assert await sent.erase((lambda place: place.phase == phase, sent.replay)) == 0
+    assert await naming(rig.store) == []
+    await check_invariants(rig.store)
+
+
+async def test_notice_that_is_sent_again_where_an_erasure_has_read_already_is_erased(
+    rig: Rig, sent: Sent
+) -> None:
+    steps = (
+        (lambda place: place.phase == "notices-due", sent.replay),
+        (lambda place: place.phase == "notices-sent" and place.at != b"", sent.send),
+    )
+    assert await sent.erase(*steps) == 0
+    assert await naming(rig.store) == []
+
+
+async def test_notice_that_moves_after_the_last_look_is_under_way(rig: Rig, sent: Sent) -> None:
+    steps = (
+        (lambda place: place.phase == "notices-due", sent.replay),
+        (lambda place: place.revision > 0, sent.send),
+    )
+    assert await sent.erase(*steps) == 1
+    assert await sent.erase() == 0
+    assert await naming(rig.store) == []
+
+
+async def test_erasure_looks_again_where_etcd_has_dropped_the_history_that_it_reads(
+    rig: Rig, sent: Sent
+) -> None:
+    steps: list[Any] = [
+        (lambda place: place.phase == "notices-due", sent.replay),
+        (lambda place: place.revision > 0, lambda: compacted(rig)),
+    ]
+    assert await sent.erase(*steps) == 0
+    assert await naming(rig.store) == []
+
+
+async def test_erasure_that_never_gets_a_whole_look_says_so_and_ends(rig: Rig, sent: Sent) -> None:
+    looks = search.MOST_LOOKS
+    steps: list[Any] = [(lambda place: place.revision > 0, lambda: compacted(rig))] * looks
+    assert await sent.erase(*steps) == 1
+    assert await sent.erase() == 0
+    with pytest.raises(Compacted):
+        await exported(rig, looks)
+    lines = await exported(rig, looks - 1)
+    assert lines[-1] == {"kind": "end", "emails": 0, "events": 0, "suppressions": 0}
+
+
+async def exported(rig: Rig, times: int) -> list[dict[str, Any]]:
+    """An export, during which etcd drops its history so often."""
+    look, left = Search._second_look, times
+
+    async def dropped(search: Search, place: Place) -> Any:
+        nonlocal left
+        if left:
+            left -= 1
+            await compacted(rig)
+        return await look(search, place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Search, "_second_look", dropped)
+        return [line async for line in export(rig.store, ANN)]
+
+
+async def test_event_that_moves_while_it_is_exported_is_one_line(rig: Rig, sent: Sent) -> None:
+    await sent.replay()
+    lines: list[Any] = []
+    async for line in export(rig.store, ANN):
+        if line["kind"] == "event" and not lines:
+            await sent.send()
+        lines += [line] if line["kind"] in ("event", "end") else []
+    assert len(lines) == 4 and lines[-1]["events"] == 3
+
+
+async def compacted(rig: Rig) -> None:
+    """etcd drops all of its history."""
+    revision = await rig.store.client.put(rig.store.keys.prefix + b"any", b"")
+    await rig.store.client.delete(rig.store.keys.prefix + b"any")
+    await rig.store.client.compact(revision, timeout=60)
 
 
 async def test_worker_that_has_notices_in_memory_does_not_write_the_address_back(rig: Rig) -> None:
