@@ -7,8 +7,8 @@ its sender gave it up. And the process may die before a request or after it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown
@@ -124,3 +124,14 @@ class FaultyProcess:
             await self._buried.wait()
             raise asyncio.CancelledError
         raise self.doubt("the answer was lost by the test")
+
+
+@asynccontextmanager
+async def faulty(settings: Settings) -> AsyncIterator[FaultyProcess]:
+    """One that is started, and closed at the end."""
+    process = FaultyProcess(settings)
+    await process.store.start()
+    try:
+        yield process
+    finally:
+        await process.close()

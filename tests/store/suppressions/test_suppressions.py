@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -23,7 +21,7 @@ from babygun.store.suppressions.suppressions import (
     remove,
     until_of,
 )
-from tests.support.faulty_etcd import Fault, FaultyProcess
+from tests.support.faulty_etcd import Fault, faulty
 from tests.support.rig import Rig, changed
 from tests.support.scraping import scraped
 
@@ -139,16 +137,6 @@ async def test_import_of_a_page_twice_writes_once(rig: Rig) -> None:
     assert later.since(earlier, counted, reason="unsubscribe") == 1
 
 
-@asynccontextmanager
-async def _faulty(rig: Rig) -> AsyncIterator[FaultyProcess]:
-    process = FaultyProcess(rig.settings)
-    await process.store.start()
-    try:
-        yield process
-    finally:
-        await process.close()
-
-
 def _page(word: Suppression, size: int = 1) -> list[NewSuppression]:
     return [NewSuppression(f"a{n}@example.org", word) for n in range(size)]
 
@@ -183,7 +171,7 @@ async def test_import_says_that_it_added_what_is_there_by_it_alone(
         if after:
             await add(rig.store, "c", address, after)
 
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         stored = await process.do(
             lambda store: add_page(store, "c", _page(UNSUBSCRIBE, size)), meanwhile={2: change}
         )
@@ -200,7 +188,7 @@ async def test_two_imports_at_once_leave_the_word_that_replaces_the_other(rig: R
     async def other() -> None:
         assert await add_page(rig.store, "c", _page(MANUAL_FOR_A_WEEK, 50)) == Imported(50, 0)
 
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         stored = await process.do(
             lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 200)), meanwhile={2: other}
         )
@@ -213,7 +201,7 @@ async def test_import_of_what_changes_all_the_time_ends_with_a_conflict(rig: Rig
         if not await remove(rig.store, "c", "a0@example.org"):
             await add(rig.store, "c", "a0@example.org", BOUNCE)
 
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         with pytest.raises(Conflict, match="changing all the time"):
             await process.do(
                 lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 3)),
@@ -232,7 +220,7 @@ async def test_import_goes_on_after_a_conflict_only_while_its_client_is_there(ri
     async def gone() -> None:
         await delete_client(rig.store, client.id)
 
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         with pytest.raises(NotFound):
             await process.do(
                 lambda store: add_page(
@@ -249,7 +237,7 @@ async def test_import_goes_on_after_a_conflict_only_while_its_client_is_there(ri
 async def test_import_whose_write_has_an_unknown_outcome_looks_what_is_there(
     rig: Rig, fault: Fault, size: int
 ) -> None:
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         stored = await process.do(
             lambda store: add_page(store, "c", _page(UNSUBSCRIBE, size)), faults={2: fault}
         )
@@ -260,7 +248,7 @@ async def test_import_whose_write_has_an_unknown_outcome_looks_what_is_there(
 
 
 async def test_import_whose_answers_are_all_lost_says_so_and_can_be_repeated(rig: Rig) -> None:
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         with pytest.raises(OutcomeUnknown):
             await process.do(
                 lambda store: add_page(store, "c", _page(MANUAL, 200)),
@@ -270,7 +258,7 @@ async def test_import_whose_answers_are_all_lost_says_so_and_can_be_repeated(rig
 
 
 async def test_import_whose_look_at_a_lost_write_fails_may_be_stored(rig: Rig) -> None:
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         with pytest.raises(OutcomeUnknown):
             await process.do(
                 lambda store: add_page(store, "c", _page(MANUAL)),
@@ -286,7 +274,7 @@ async def test_word_that_takes_the_place_of_a_lost_write_is_not_counted(rig: Rig
         await remove(rig.store, "c", "a0@example.org")
         await add(rig.store, "c", "a0@example.org", MANUAL)
 
-    async with _faulty(rig) as process:
+    async with faulty(rig.settings) as process:
         stored = await process.do(
             lambda store: add_page(store, "c", _page(UNSUBSCRIBE, 2)),
             faults={2: "unanswered"},

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 
@@ -16,6 +18,7 @@ from babygun.store.webhooks.records import Webhook
 from babygun.store.webhooks.replay import replay_between, replay_ids
 from tests.store.webhooks.steps import new_webhook
 from tests.store.webhooks.written import NOW, event_of, put
+from tests.support.faulty_etcd import faulty
 from tests.support.rig import Rig
 
 START = int(NOW.timestamp() * 1000)
@@ -94,10 +97,82 @@ async def test_event_that_is_replayed_twice_at_once_waits_once(rig: Rig, webhook
     assert await keys_of(rig.store, webhook) == [f"ready {event}"]
 
 
+async def _again(store: Store, ref: NoticeRef) -> None:
+    """Writes a sent notice once more, as an erasure does."""
+    found = await store.client.get(store.keys.sent_notice(ref))
+    assert found
+    await store.client.put(found.key, found.value, found.lease)
+
+
+async def _gone(store: Store, ref: NoticeRef) -> None:
+    """As the end of the retention."""
+    await store.client.delete(store.keys.sent_notice(ref))
+
+
+async def _replayed(store: Store, ref: NoticeRef) -> None:
+    await replay_ids(store, ref.webhook_id, [ref.event_id])
+
+
+@pytest.mark.parametrize(("change", "stays"), [(_again, True), (_gone, False), (_replayed, True)])
+async def test_event_that_changes_meanwhile_is_named_if_it_waits_again(
+    rig: Rig,
+    webhook: Webhook,
+    change: Callable[[Store, NoticeRef], Awaitable[None]],
+    stays: bool,
+) -> None:
+    event, other = event_of(START), event_of(START + 1)
+    for each in (event, other):
+        await put(rig.store, each, "sent", webhook_id=webhook.id)
+    async with faulty(rig.settings) as process:
+        found = await process.do(
+            lambda store: replay_ids(store, webhook.id, [event, other]),
+            meanwhile={2: lambda: change(rig.store, NoticeRef(webhook.id, event))},
+        )
+    expected = [event, other] if stays else [other]
+    assert set(found) == set(expected)
+    assert await keys_of(rig.store, webhook) == [f"ready {each}" for each in expected]
+
+
+async def test_event_that_changes_meanwhile_is_replayed_by_its_time(
+    rig: Rig, webhook: Webhook
+) -> None:
+    event = event_of(START)
+    await put(rig.store, event, "sent", since=NOW, webhook_id=webhook.id)
+    async with faulty(rig.settings) as process:
+        count, _ = await process.do(
+            lambda store: replay_between(store, webhook.id, NOW, NOW + timedelta(1), None),
+            meanwhile={2: lambda: _again(rig.store, NoticeRef(webhook.id, event))},
+        )
+    assert count == 1
+    assert await keys_of(rig.store, webhook) == [f"ready {event}"]
+
+
+@pytest.mark.parametrize("state", ["sent", "waiting"])
+async def test_event_whose_next_try_ends_meanwhile_waits_again(
+    rig: Rig, webhook: Webhook, state: Literal["sent", "waiting"]
+) -> None:
+    event = event_of(START)
+    ref = NoticeRef(webhook.id, event)
+    due = NOW + timedelta(hours=6)
+    await put(rig.store, event, due=due, webhook_id=webhook.id)
+
+    async def tried() -> None:
+        later = due + timedelta(hours=6) if state == "waiting" else None
+        await rig.store.client.delete(rig.store.keys.due_notice(ref, due))
+        await put(rig.store, event, state, due=later, webhook_id=webhook.id)
+
+    async with faulty(rig.settings) as process:
+        found = await process.do(
+            lambda store: replay_ids(store, webhook.id, [event]), meanwhile={4: tried}
+        )
+    assert found == [event]
+    assert await keys_of(rig.store, webhook) == [f"ready {event}"]
+
+
 async def test_webhook_that_is_gone_gets_nothing_to_send(rig: Rig, webhook: Webhook) -> None:
     event = event_of(START)
     assert await delete_webhook(rig.store, "client", webhook.id)
     await put(rig.store, event, "sent", webhook_id=webhook.id)
-    await replay_ids(rig.store, webhook.id, [event])
+    assert await replay_ids(rig.store, webhook.id, [event]) == []
     page = await list_notices(rig.store, webhook.id, state="waiting", limit=5, cursor=None)
     assert page.deliveries == []
