@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from babygun.email.model import Email
 from babygun.email.transition import Transition
 from babygun.errors import (
+    BabygunError,
     EtcdError,
     EtcdUnavailable,
     LeaseNotFound,
@@ -24,6 +26,7 @@ from babygun.store.emails.writes import Kept
 from babygun.store.keys import range_end
 from babygun.store.store import Store
 from babygun.store.suppressions import bounces
+from babygun.store.suppressions.suppressions import NewSuppression, add_page
 from babygun.store.webhooks import outbox
 
 log = get_logger("store")
@@ -88,16 +91,31 @@ async def write_change(
                 otherwise,
                 deadline=deadline,
             )
-            if result.succeeded:
+            if result.succeeded and transition.suppressed:
                 # Those that don't fit have no operation.
-                fitting = zip(range(first, len(ops)), transition.suppressed, strict=False)
-                for index, each in fitting:
-                    if result.done(index):  # else somebody's word stays
-                        SUPPRESSIONS_WRITTEN[each.suppression.reason].inc()
+                written = [result.done(index) for index in range(first, len(ops))]
+                await _after_bounces(store, transition, written)
             return result
         except LeaseNotFound:  # revoked to make room; the next one is new
             store.record_leases.forget(kept.lease)
             store.suppression_leases.forget(suppressions_lease)
+
+
+async def _after_bounces(store: Store, transition: Transition, written: Sequence[bool]) -> None:
+    """Counts the addresses that were suppressed. For the others, a person's word is there.
+
+    etcd can't compare whether that word has ended. If it has, the bounce takes its place now. If
+    that fails, the next bounce does it.
+    """
+    stayed = []
+    for each, done in zip(transition.suppressed, written, strict=False):
+        if done:
+            SUPPRESSIONS_WRITTEN[each.suppression.reason].inc()
+        else:
+            stayed.append(NewSuppression(each.address, each.suppression, each.list))
+    if stayed:
+        with suppress(BabygunError, ValueError):
+            await add_page(store, transition.email.client_id, stayed)
 
 
 async def _kept(store: Store, email: Email, has_content: bool) -> Kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -22,7 +22,7 @@ from babygun.store.keys import Keys, range_end
 from babygun.store.suppressions.bounces import suppress
 from babygun.store.suppressions.suppressions import get_one
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, pending
-from tests.support.faulty_etcd import FaultyProcess
+from tests.support.faulty_etcd import Fault, FaultyProcess, faulty
 from tests.support.invariants import check_invariants
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.scraping import scraped
@@ -89,6 +89,45 @@ async def test_bounce_takes_the_place_of_an_older_one_even_if_that_has_ended(rig
     await _finish(rig, email_id, ann=GONE)
     found = await _found(rig, "ann@example.org")
     assert found is not None and found.email_id == email_id
+
+
+@pytest.mark.parametrize("other", ["none", "word", "unanswered", "refused"])
+async def test_bounce_takes_the_place_of_a_persons_word_that_has_ended(
+    rig: Rig, other: str
+) -> None:
+    """``other``: what happens to the write."""
+    email_id = await rig.send("ann@example.org", "bob@example.org")
+    past = utc_now() - timedelta(days=1)
+    await rig.suppress("ann@example.org", since=past, until=past)
+    word = await rig.suppress("bob@example.org")
+    earlier = scraped("worker")
+
+    async def meanwhile() -> None:
+        if other == "word":
+            await rig.suppress("ann@example.org")
+
+    faults: dict[int, Fault] = {}
+    if other in ("unanswered", "refused"):
+        faults[3] = cast(Fault, other)
+    got = await claimed(rig, email_id)
+    async with faulty(rig.settings) as process:
+        # Its first requests get leases, so the first one counted is the finish.
+        for pool in (process.store.suppression_leases, process.store.record_leases):
+            await pool.lease(1)
+        done = await process.do(
+            lambda store: finish(store, [_results(got, ann=GONE, bob=GONE)]),
+            faults=faults,
+            meanwhile={3: meanwhile},
+        )
+    assert done.written and (await rig.get(email_id)).status == "failed"
+    assert await _found(rig, "bob@example.org") == word
+    found = await _found(rig, "ann@example.org")
+    assert found is None if other == "refused" else found
+    assert found is None or (found.reason == "manual") == (other == "word")
+    written = "babygun_suppressions_written_total"
+    counted = scraped("worker").since(earlier, written, reason="hard_bounce")
+    assert counted == (other in ("none", "unanswered"))
+    await check_invariants(rig.store)
 
 
 async def test_a_thousand_bounces_are_written_with_their_result(rig: Rig) -> None:
