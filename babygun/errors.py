@@ -155,5 +155,9 @@ class OutOfSpace(EtcdError):
     """etcd's database has reached its quota and takes no more writes."""
 
 
+# After these a write may have been applied. etcd may notice that it is full after it has written.
+MAY_BE_WRITTEN = (OutcomeUnknown, OutOfSpace)
+
+
 class PermissionDenied(EtcdError):
     """etcd's user is not allowed to do this, or its password is wrong."""

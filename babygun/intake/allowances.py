@@ -19,6 +19,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from babygun.errors import (
+    MAY_BE_WRITTEN,
     DailyLimitReached,
     EtcdError,
     EtcdUnavailable,
@@ -295,7 +296,7 @@ class Allowances:
 
         try:
             await change_usage(self._store, account.client.identity, change)
-        except OutcomeUnknown:
+        except MAY_BE_WRITTEN:
             pass  # what was in the blocks counts, as if it was used
         except EtcdError:
             account.emails.left += emails

@@ -35,6 +35,7 @@ from babygun.store.access.usage import get_usage
 from babygun.store.records import Client
 from tests.intake.conftest import CLIENT
 from tests.intake.requests import email_request
+from tests.support.faulty_etcd import FaultyProcess
 from tests.support.scraping import scraped
 
 UNREADABLE = InvalidRequest([Violation("subject", "It must be a text.")])
@@ -403,3 +404,29 @@ async def test_client_that_sends_nothing_takes_no_memory(store: Store) -> None:
     for _ in range(2):
         await allowances.settle(LATER)
     assert not allowances._accounts
+
+
+async def test_daily_limit_holds_though_a_full_etcd_took_back_what_was_not_used(
+    store: Store, other: Store
+) -> None:
+    client, passed = limited(100), 0
+
+    async def use_all(of: Allowances) -> None:
+        nonlocal passed
+        with suppress(DailyLimitReached):
+            while True:
+                await of.count(client, 1)
+                passed += 1
+
+    process = FaultyProcess(store.settings)
+    await process.store.start()
+    allowances = Allowances(process.store)
+    for _ in range(2):
+        await allowances.count(client, 10)
+        passed += 10
+    assert allowances._account(client).recipients.left
+    await process.do(lambda _: allowances.settle(LATER), faults={2: "full"})
+    await use_all(Allowances(other))
+    await use_all(allowances)
+    await process.close()
+    assert 80 < passed <= 100

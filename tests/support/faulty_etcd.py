@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal, NamedTuple
 
-from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown
+from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 
@@ -20,11 +20,21 @@ from babygun.store import Store
 # unanswered   applied; the sender does not know
 # late         as lost, but it is applied when the test lets it arrive
 # overtaken    as late, and it arrives just before the next request of the same operation
+# full         applied; etcd says that it is full. A read is answered as ever
 # dies_…       the process dies: before the request, or after one of the three kinds above
 Fault = Literal[
-    "refused", "lost", "unanswered", "late", "overtaken", "dies_before", "dies_after", "dies_late"
+    "refused",
+    "lost",
+    "unanswered",
+    "late",
+    "overtaken",
+    "dies_before",
+    "dies_after",
+    "dies_late",
+    "full",
 ]
-FAULTS: tuple[Fault, ...] = Fault.__args__  # type: ignore[attr-defined]
+# Those of a network and of processes.
+FAULTS: tuple[Fault, ...] = Fault.__args__[:-1]  # type: ignore[attr-defined]
 
 
 class Died(Exception):
@@ -108,11 +118,11 @@ class FaultyProcess:
         for one in overtaken:
             await self.arrive(one)
         fault = self._faults.get(number)
-        if fault is None:
+        if fault is None or (fault == "full" and not write):
             return await self._send(rpc_name, request, timeout, write, only)
         if fault == "refused" or (not write and not fault.startswith("dies")):
             raise EtcdUnavailable("refused by the test")
-        if fault in ("unanswered", "dies_after"):
+        if fault in ("unanswered", "dies_after", "full"):
             with suppress(EtcdError):
                 await self._send(rpc_name, request, timeout, write, only)
         if fault in ("late", "dies_late") and write:
@@ -123,6 +133,8 @@ class FaultyProcess:
             self._died.set()
             await self._buried.wait()
             raise asyncio.CancelledError
+        if fault == "full":
+            raise OutOfSpace
         raise self.doubt("the answer was lost by the test")
 
 

@@ -60,17 +60,32 @@ async def create_client(
     )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)
-    txn = Txn([absent(key)], [put(key, value)], [get(key)])
-    try:
-        result = await store.client.txn(txn)
-    except OutcomeUnknown:  # if it was applied, the secret must still be given out
-        try:
-            result = await store.client.txn(txn)
-        except EtcdUnavailable as error:
-            raise OutcomeUnknown(str(error)) from None
-    if not result.succeeded and [kv.value for kv in result.kvs(0)] != [value]:
+    if await _put_new(store, key, value) != value:
         raise Conflict(f"there is a client {client.id!r} already")
     return client, secret
+
+
+async def _put_new(store: Store, key: bytes, value: bytes) -> bytes:
+    """Writes a new key. Returns what is there then: if it was written, somebody must hear of it."""
+    unknown: OutcomeUnknown | None = None
+    while True:
+        try:
+            result = await store.client.txn(Txn([absent(key)], [put(key, value)], [get(key)]))
+            return value if result.succeeded else result.kvs(0)[0].value
+        except OutcomeUnknown as error:
+            if unknown:
+                raise
+            unknown = error
+        except OutOfSpace as error:
+            try:
+                found = await store.client.get(key)
+            except EtcdUnavailable as away:
+                raise OutcomeUnknown(str(away)) from None
+            if found is None:
+                raise (unknown or error) from None
+            return found.value
+        except EtcdUnavailable as error:
+            raise (unknown or error) from None
 
 
 async def list_clients(store: Store) -> list[Client]:
@@ -104,26 +119,31 @@ async def change_client(store: Store, client_id: str, change: Callable[[Client],
     """
     key = store.keys.client(client_id)
     unknown: OutcomeUnknown | None = None
-    full = False
+    full: OutOfSpace | None = None
     while True:
         try:
             found = await store.client.get(key)
-            if found is None:
-                raise NotFound(f"there is no client {client_id!r}")
-            before = codec.decode_state(found.value, Client)
-            after = change(before)
-            same = modified_at(key, found.mod_revision)
-            write = Txn([same], [put(key, codec.encode_state(after))])
-            if after == before or (await store.client.txn(write)).succeeded:
+        except EtcdUnavailable as error:
+            raise (unknown or (OutcomeUnknown(str(error)) if full else error)) from None
+        if found is None:
+            raise NotFound(f"there is no client {client_id!r}")
+        before = codec.decode_state(found.value, Client)
+        after = change(before)
+        if after == before:
+            return after
+        if full:  # it has not written this before it said so
+            raise (unknown or full) from None
+        same = modified_at(key, found.mod_revision)
+        write = Txn([same], [put(key, codec.encode_state(after))])
+        try:
+            if (await store.client.txn(write)).succeeded:
                 return after
         except OutcomeUnknown as error:
             unknown = error
-        except OutOfSpace as error:  # etcd may say so after it has written
-            if full:
-                raise unknown or error from None
-            full = True
+        except OutOfSpace as error:
+            full = error
         except EtcdUnavailable as error:
-            raise unknown or (OutcomeUnknown(str(error)) if full else error) from None
+            raise (unknown or error) from None
 
 
 async def rotate_secret(

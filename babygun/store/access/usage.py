@@ -33,7 +33,7 @@ async def change_usage(
     """Changes what counts of a client. ``change`` gets what counts now, and the time.
 
     It may be called several times, and each time takes the place of the time before. Raises what it
-    raises, and EtcdError. With OutcomeUnknown the change may have been made.
+    raises, and EtcdError. With MAY_BE_WRITTEN the change may have been made.
     """
     key = store.keys.client_usage(identity)
     found = await store.client.get(key)

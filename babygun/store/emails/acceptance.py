@@ -24,7 +24,18 @@ from babygun.errors import (
     OutcomeUnknown,
     OutOfSpace,
 )
-from babygun.etcd import NESTED, Compare, Op, Txn, TxnResult, absent, get, present, put
+from babygun.etcd import (
+    NESTED,
+    Compare,
+    KeyValue,
+    Op,
+    Txn,
+    TxnResult,
+    absent,
+    get,
+    present,
+    put,
+)
 from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import writes
@@ -133,27 +144,39 @@ async def write(
     try:
         if mark is not None:
             return await _write_marked(store, first, compares, emails, mark)
-        result = await _settle(store, partial(_submit, store, emails, compares), takes_leases=True)
+        await _write_unmarked(store, first, compares, emails)
+        return None
     except (EtcdUnavailable, OutcomeUnknown):
         upload_lease = 0  # its end is no call's to wait for: it expires by itself
         raise
-    except OutOfSpace:
-        if await store.client.get(first) is None:
-            raise
-        return None  # etcd noticed that it is full only after it had written
     finally:
         if upload_lease:
             # The chunks of what was accepted are off this lease by now. Others go with it.
             await asyncio.shield(asyncio.ensure_future(_revoke(store, upload_lease)))
-    if not result.succeeded and not await _is_stored(store, first):
-        raise _Refused
-    return None
 
 
-async def _is_stored(store: Store, first: bytes) -> bool:
-    """Whether a write was refused because an earlier write of this call was applied after all."""
+async def _write_unmarked(
+    store: Store, first: bytes, compares: Sequence[Compare], emails: Sequence[NewEmail]
+) -> None:
+    submit = partial(_submit, store, emails, compares)
     try:
-        return await _settle(store, lambda _: store.client.get(first)) is not None
+        result = await _settle(store, submit, takes_leases=True)
+    except OutOfSpace:
+        if await _read_back(store, first) is None:
+            raise
+        return
+    if not result.succeeded and await _read_back(store, first) is None:
+        raise _Refused
+
+
+async def _read_back(store: Store, key: bytes) -> KeyValue | None:
+    """What is there after a write of this call that was refused.
+
+    An earlier one may have been applied after all. And etcd may notice that it is full only after
+    it has written.
+    """
+    try:
+        return await _settle(store, lambda _: store.client.get(key))
     except EtcdUnavailable as error:
         raise OutcomeUnknown(str(error)) from None
 
@@ -174,7 +197,12 @@ async def _write_marked(
         mark=mark,
         otherwise=(get(first), get(mark[0])),
     )
-    result = await _settle(store, submit, takes_leases=True)
+    try:
+        result = await _settle(store, submit, takes_leases=True)
+    except OutOfSpace:
+        if (there := await _read_back(store, mark[0])) is None:
+            raise
+        return there.value
     if result.succeeded:
         return None
     if known := result.kvs(1):
@@ -269,20 +297,21 @@ async def _settle(
     """Repeats a write that is safe to repeat, until etcd has answered.
 
     Gives up after etcd_timeout; ``write`` gets that deadline (time.monotonic()). Raises
-    EtcdUnavailable where no write can have been applied. ``takes_leases``: if a lease is gone, the
-    write is repeated at once, with another one.
+    EtcdUnavailable where no write can have been applied. A later refusal does not say that an
+    earlier write was not applied. ``takes_leases``: if a lease is gone, the write is repeated at
+    once, with another one.
     """
     deadline = time.monotonic() + store.settings.etcd_timeout
     unknown: OutcomeUnknown | None = None
     while True:
         try:
             return await write(deadline)
-        except LeaseNotFound:
-            if not takes_leases or time.monotonic() >= deadline:
-                raise
         except (OutcomeUnknown, EtcdUnavailable) as error:
             unknown = error if isinstance(error, OutcomeUnknown) else unknown
             if isinstance(error, EtcdAway) or time.monotonic() + _PAUSE >= deadline:
-                # A later refusal does not say that an earlier write was not applied.
                 raise (unknown or error) from None
             await asyncio.sleep(_PAUSE)
+        except EtcdError as error:
+            again = takes_leases and isinstance(error, LeaseNotFound)
+            if not again or time.monotonic() >= deadline:
+                raise (unknown or error) from None

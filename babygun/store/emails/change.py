@@ -11,7 +11,14 @@ from typing import NamedTuple
 from babygun.email import wide
 from babygun.email.model import Email
 from babygun.email.transition import Transition
-from babygun.errors import Conflict, EtcdError, EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.errors import (
+    MAY_BE_WRITTEN,
+    Conflict,
+    EtcdError,
+    EtcdUnavailable,
+    NotFound,
+    OutcomeUnknown,
+)
 from babygun.etcd import (
     Compare,
     KeyValue,
@@ -27,7 +34,6 @@ from babygun.etcd import (
 from babygun.store import codec
 from babygun.store.emails import parts
 from babygun.store.emails.write_loop import (
-    MAY_BE_WRITTEN,
     existing_keys,
     is_refusal,
     write_change,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from babygun.email import lifecycle, wide
 from babygun.email.model import Content, Email
-from babygun.errors import EtcdError, OutcomeUnknown
+from babygun.errors import MAY_BE_WRITTEN, EtcdError, OutcomeUnknown
 from babygun.etcd import (
     Op,
     Txn,
@@ -28,7 +28,7 @@ from babygun.runtime.logs import get_logger
 from babygun.store import codec
 from babygun.store.emails import parts
 from babygun.store.emails.lost_parts import end_lost_part
-from babygun.store.emails.write_loop import MAY_BE_WRITTEN, Pause, write_change
+from babygun.store.emails.write_loop import Pause, write_change
 from babygun.store.keys import JobRef, range_end
 from babygun.store.records import Owner
 from babygun.store.store import Store

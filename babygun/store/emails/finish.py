@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from babygun.email import tries, wide
 from babygun.email.model import Email, Part, QueueState, Recipient
 from babygun.email.tries import QueueResult
-from babygun.errors import EtcdError
+from babygun.errors import MAY_BE_WRITTEN, EtcdError
 from babygun.etcd import (
     Compare,
     KeyValue,
@@ -29,7 +29,6 @@ from babygun.store import codec
 from babygun.store.emails import parts
 from babygun.store.emails.claims import Claim
 from babygun.store.emails.write_loop import (
-    MAY_BE_WRITTEN,
     Pause,
     existing_keys,
     is_refusal,

@@ -10,12 +10,11 @@ from contextlib import suppress
 from babygun.email.model import Email
 from babygun.email.transition import Transition
 from babygun.errors import (
+    MAY_BE_WRITTEN,
     BabygunError,
     EtcdError,
     EtcdUnavailable,
     LeaseNotFound,
-    OutcomeUnknown,
-    OutOfSpace,
     PermissionDenied,
 )
 from babygun.etcd import Compare, Op, TxnResult, get_range
@@ -31,8 +30,6 @@ from babygun.store.webhooks import outbox
 
 log = get_logger("store")
 
-# After these a write may have been applied. etcd may notice that it is full after it has written.
-MAY_BE_WRITTEN = (OutcomeUnknown, OutOfSpace)
 # Of a change without its notices; etcd takes 1.5 MiB a request.
 _MOST_BYTES = 1_440_000
 

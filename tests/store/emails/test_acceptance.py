@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
+from itertools import product
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from babygun.email.model import Content, Email
-from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown
+from babygun.errors import Conflict, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
 from babygun.store.emails import acceptance, on_request
@@ -239,3 +242,31 @@ async def test_accept_whose_answers_are_lost_knows_whom_it_left_out(rig: Rig) ->
         assert accepted == Accepted(email.id, (0,), suppressed_for=("manual",))
         assert await _stored(rig, email) == ("incomplete", ["suppressed", "pending"])
     await check_invariants(rig.store)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("body", ["Hello\n", "x" * 1_000_000])
+async def test_accept_that_a_full_etcd_has_done_is_never_said_to_be_undone(
+    rig: Rig, body: str, key: str | None
+) -> None:
+    """Whichever request says that etcd is full, and whether the next one is answered."""
+    for number, then in product(range(1, 8), (None, "refused", "full")):
+        email, content = rig.email("ann@example.org", body=body)
+        own = {} if key is None else {"idempotency_key": f"{number}{then}"}
+        process = FaultyProcess(changed(rig.settings, etcd_timeout=0.3))
+        await process.store.start()
+        faults: dict[int, Any] = {number: "full"}
+        if then:
+            faults |= dict.fromkeys(range(number + 1, number + 40), then)
+        said = "accepted"
+        try:
+            accepting = partial(_accept, email=email, content=content, **own)
+            await process.do(accepting, faults=faults)
+        except OutcomeUnknown:
+            said = "unknown"
+        except (EtcdUnavailable, OutOfSpace):
+            said = "not stored"
+        finally:
+            await process.close()
+        stored = email.id in (await check_invariants(rig.store)).emails
+        assert said == "unknown" or stored == (said == "accepted"), f"{number}, then {then}: {said}"
