@@ -86,8 +86,9 @@ class Header:
 class Answer:
     """What a call answers when it succeeds. ``document``: a Struct, str or bytes; None: no body.
 
-    ``example``: of str and bytes the whole one; of a Struct the fields that differ from the
-    examples that its own fields name. ``more``: further media types, each with its example.
+    ``example``: what comes back for the first example of the request. Of a Struct, also of one in
+    a list: the fields that differ from the examples that its own fields name. ``more``: further
+    media types, each with its example.
     """
 
     status: int

@@ -242,9 +242,12 @@ def _response(answer: Answer, schemas: Schemas) -> dict[str, Any]:
         "headers": _header_refs(_REQUEST_ID, *answer.headers),
     }
     if answer.document is not None:
-        schema, example = schemas.of(answer.document), answer.example
-        if example is None or "$ref" in schema:
-            example = schemas.example(schema) | (example or {})
+        schema = schemas.of(answer.document)
+        example = (
+            schemas.example(schema)
+            if answer.example is None
+            else schemas.example_with(schema, answer.example)
+        )
         examples = {answer.media_type: example, **answer.more}
         response["content"] = {
             media_type: {"schema": schema, "example": shown}

@@ -52,3 +52,19 @@ class Schemas:
             case "boolean":
                 return False
         raise LookupError(f"{place} needs an example: Meta(examples=[…])")
+
+    def example_with(self, schema: Mapping[str, Any], given: Any) -> Any:
+        """``given``, and examples of what it leaves out of a Struct, also of those in a list.
+
+        What may be null stands in it as a whole.
+        """
+        if "$ref" in schema:
+            schema = self.components[schema["$ref"].rpartition("/")[2]]
+        if isinstance(given, dict) and "properties" in schema:
+            return self.example(schema) | {
+                name: self.example_with(schema["properties"][name], value)
+                for name, value in given.items()
+            }
+        if isinstance(given, list) and "items" in schema:
+            return [self.example_with(schema["items"], one) for one in given]
+        return given

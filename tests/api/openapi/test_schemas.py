@@ -43,3 +43,16 @@ def test_field_without_an_example_is_named() -> None:
     schemas = Schemas([Nameless])
     with pytest.raises(LookupError, match=r"Nameless\.inner\[\] needs an example"):
         schemas.example(schemas.of(Nameless))
+
+
+def test_example_is_composed_of_what_is_given_and_of_examples() -> None:
+    schemas = Schemas([Inner, Outer])
+    given = {"try": 7, "metadata": {"order": "1"}}
+    made = schemas.example_with(schemas.of(Outer), given)
+    assert made == schemas.example(schemas.of(Outer)) | given
+    kind = list[Inner]
+    listed = Schemas([kind])
+    assert listed.example_with(listed.of(kind), [{}, {"size": 4}]) == [
+        {"size": 3, "kind": "large"},
+        {"size": 4, "kind": "large"},
+    ]
