@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +19,8 @@ _HEAD = """\
 
 One whole request and one answer for each call. [api.md](api.md) says what the fields mean, and
 which [errors](api.md#errors) there are. `python -m scripts.tables` makes this page from the
-examples of `GET /openapi.json`, which also has every field, parameter and error.
+examples of `GET /openapi.json`, which also has every field, parameter and error. A test makes each
+of these requests, and compares the answer. Ids, times and secrets are made up.
 """
 
 
@@ -31,7 +32,7 @@ def page() -> str:
     for tag, words in tags.items():
         parts.append(f"## {tag.title()}\n{words}\n")
         parts += [_call(route, document) for route in ROUTES if route.tag == tag]
-    return "\n".join(parts).replace("\r\n", "\n")
+    return "\n".join(parts)
 
 
 def _call(route: Route, document: Mapping[str, Any]) -> str:
@@ -45,51 +46,51 @@ def _call(route: Route, document: Mapping[str, Any]) -> str:
             *(["", words] if words else []),
             "",
             "```http",
-            *_request(route, operation),
+            request(route, operation),
             "```",
             "",
             "```http",
-            *_answer(route.answers[0], operation),
+            answer(route.answers[0], operation),
             "```",
             "",
         ]
     )
 
 
-def _request(route: Route, operation: Mapping[str, Any]) -> Iterator[str]:
+def request(route: Route, operation: Mapping[str, Any], number: int = 0) -> str:
+    """The request as it is sent, with the example body of this ``number``."""
     path = route.path
     for parameter in route.parameters:
         if parameter.where == "path":
             path = path.replace(f"{{{parameter.name}}}", str(parameter.example))
-    yield f"{route.method} {path} HTTP/1.1"
-    yield "Host: localhost:8080"
+    lines = [f"{route.method} {path} HTTP/1.1", "Host: localhost:8080"]
     if route.scope or route.credentials == "metrics":
-        yield "Authorization: Bearer <token>"
+        lines.append("Authorization: Bearer <token>")
     for parameter in route.parameters:
         if parameter.where == "header" and not parameter.name.startswith("If-"):
-            yield f"{parameter.name}: {parameter.example}"
-    if route.body is None:
-        return
-    content = operation["requestBody"]["content"]
-    media_type, body = next(iter(content.items()))
-    yield f"Content-Type: {media_type}"
-    yield ""
-    if isinstance(route.body, FileBody):
-        yield body["example"].rstrip("\n")
-    else:
-        yield as_json(next(iter(body["examples"].values()))["value"])
+            lines.append(f"{parameter.name}: {parameter.example}")
+    if route.body is not None:
+        media_type, body = next(iter(operation["requestBody"]["content"].items()))
+        lines += [f"Content-Type: {media_type}", ""]
+        if isinstance(route.body, FileBody):
+            lines.append(body["example"].rstrip("\n"))
+        else:
+            lines.append(as_json([*body["examples"].values()][number]["value"]))
+    return "\n".join(lines)
 
 
-def _answer(answer: Answer, operation: Mapping[str, Any]) -> Iterator[str]:
-    yield f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"
+def answer(answer: Answer, operation: Mapping[str, Any]) -> str:
+    """The answer as it comes."""
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
     content = operation["responses"][str(answer.status)].get("content")
-    if content is None:
-        return
-    media_type, body = next(iter(content.items()))
-    yield f"Content-Type: {media_type}"
-    yield ""
-    example = body["example"]
-    yield example.rstrip("\n") if isinstance(example, str) else as_json(example)
+    if content is not None:
+        media_type, body = next(iter(content.items()))
+        example = body["example"]
+        if isinstance(example, str):
+            example = example.replace("\r\n", "\n").rstrip("\n")
+        lines += [f"Content-Type: {media_type}", ""]
+        lines.append(example if isinstance(example, str) else as_json(example))
+    return "\n".join(lines)
 
 
 def as_json(value: Any, indent: int = 0) -> str:

@@ -96,9 +96,9 @@ class ClientDocument(msgspec.Struct, frozen=True, kw_only=True):
     id: ClientId
     name: ClientName
     scopes: Scopes
-    rate: Annotated[float | None, Meta(examples=[50.0])]
-    recipients_per_day: Annotated[int | None, Meta(examples=[10000])]
-    recipients_today: Annotated[int, Meta(examples=[1280])]
+    rate: Annotated[float | None, Meta(examples=[None, 50.0])]
+    recipients_per_day: Annotated[int | None, Meta(examples=[None, 10000])]
+    recipients_today: Annotated[int, Meta(examples=[0, 1280])]
     weight: Annotated[int, Meta(examples=[1])]
     previous_secret_until: Annotated[datetime | None, Meta(examples=[None])]
     created_at: Annotated[datetime, Meta(examples=["2026-11-20T14:02:11.480000Z"])]

@@ -38,6 +38,7 @@ from babygun.store.records import Client
 log = get_logger("api")
 routes = Routes("clients")
 _ID = Parameter("id", "path", str, "The client's id.", CLIENT_ID)
+_LIMITED = {"rate": 50.0, "recipients_per_day": 10000, "recipients_today": 1280}
 
 
 @routes.call(
@@ -45,7 +46,14 @@ _ID = Parameter("id", "path", str, "The client's id.", CLIENT_ID)
     "/clients",
     summary="List the clients",
     scope="admin",
-    answers=[Answer(200, "All clients.", ClientList)],
+    answers=[
+        Answer(
+            200,
+            "All clients.",
+            ClientList,
+            {"clients": [{}, {"id": "console", "name": "console", "scopes": ["admin"]}]},
+        )
+    ],
     errors=READ_ERRORS,
 )
 async def list_clients(request: web.Request) -> web.Response:
@@ -89,7 +97,7 @@ async def create_client(request: web.Request) -> web.Response:
     summary="Read a client, and what it has used today",
     scope="admin",
     parameters=[_ID],
-    answers=[Answer(200, "The client.", ClientDocument)],
+    answers=[Answer(200, "The client.", ClientDocument, _LIMITED)],
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_client(request: web.Request) -> web.Response:
@@ -106,7 +114,14 @@ async def show_client(request: web.Request) -> web.Response:
     scope="admin",
     parameters=[_ID],
     body=CHANGE,
-    answers=[Answer(200, "The client as it is now.", ClientDocument)],
+    answers=[
+        Answer(
+            200,
+            "The client as it is now.",
+            ClientDocument,
+            _LIMITED | {"rate": 100.0, "recipients_per_day": None},
+        )
+    ],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def change_client(request: web.Request) -> web.Response:

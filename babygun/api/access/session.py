@@ -23,7 +23,7 @@ from babygun.api.http.problem_types import (
     TOO_MANY_REQUESTS,
 )
 from babygun.api.http.responses import empty_answer, json_answer
-from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Routes
+from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Header, Parameter, Routes
 from babygun.runtime.logs import note
 
 COOKIE = "babygun_session"
@@ -85,6 +85,15 @@ def authorization_of(request: web.Request) -> str | None:
     "POST",
     "/session",
     summary="Sign in with a cookie",
+    parameters=[
+        Parameter(
+            "Sec-Fetch-Site",
+            "header",
+            str,
+            "A browser sets it. `Origin` will do, too.",
+            "same-origin",
+        )
+    ],
     body=_body,
     answers=[Answer(200, "Signed in.", Session, headers=(_SET_COOKIE,))],
     errors=(INVALID_CREDENTIALS, CROSS_SITE, TOO_MANY_REQUESTS, NOT_READY, *READ_ERRORS),

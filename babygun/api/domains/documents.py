@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from babygun.api.access.fields import CLIENT_ID
+from babygun.api.domains.examples import NAME, RECORDS, SELECTOR
 from babygun.email.domain_alarms import Cause, DomainAlarm, remedy
 from babygun.email.model import client_id_of
 from babygun.email.sending_domains import (
@@ -20,9 +21,6 @@ from babygun.email.sending_domains import (
     SelectorState,
     SendingDomain,
 )
-
-NAME = "example.com"
-_SELECTOR = "bg5f0c9d2a"
 
 _Moment = Annotated[datetime, Meta(examples=["2026-11-25T09:00:00.120000Z"])]
 
@@ -35,21 +33,19 @@ class RecordDocument(msgspec.Struct, frozen=True):
     answer; optional: a hint that is not followed, and that does not count.
     """
 
-    purpose: Annotated[str, Meta(examples=[f"dkim:{_SELECTOR}"])]
+    purpose: Annotated[str, Meta(examples=[f"dkim:{SELECTOR}"])]
     type: Annotated[str, Meta(examples=["TXT"])]
-    name: Annotated[str, Meta(examples=[f"{_SELECTOR}._domainkey.{NAME}"])]
+    name: Annotated[str, Meta(examples=[f"{SELECTOR}._domainkey.{NAME}"])]
     value: Annotated[
         str,
         Meta(description="What to put there.", examples=["v=DKIM1; k=rsa; p=<the public key>"]),
     ]
-    status: Annotated[RecordStatus, Meta(examples=["missing"])]
+    status: Annotated[RecordStatus, Meta(examples=["unchecked"])]
     found: Annotated[
         list[str],
         Meta(description="What DNS has. Show it as text: others wrote it.", examples=[[]]),
     ]
-    sentence: Annotated[
-        str, Meta(description="What is wrong, and the remedy.", examples=["There is no record."])
-    ]
+    sentence: Annotated[str, Meta(description="What is wrong, and the remedy.", examples=[""])]
 
 
 class SelectorDocument(msgspec.Struct, frozen=True):
@@ -59,7 +55,7 @@ class SelectorDocument(msgspec.Struct, frozen=True):
     signed is under way.
     """
 
-    name: Annotated[str, Meta(examples=[_SELECTOR])]
+    name: Annotated[str, Meta(examples=[SELECTOR])]
     algorithm: Annotated[DkimAlgorithm, Meta(examples=["rsa2048"])]
     state: Annotated[SelectorState, Meta(examples=["new"])]
     created_at: _Moment
@@ -116,7 +112,10 @@ class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
         list[DomainAlarmDocument],
         Meta(description="What mail servers say of its mail.", examples=[[]]),
     ]
-    records: Annotated[list[RecordDocument], Meta(description="For the domain's DNS zone.")]
+    records: Annotated[
+        list[RecordDocument],
+        Meta(description="For the domain's DNS zone.", examples=[RECORDS]),
+    ]
     selectors: list[SelectorDocument]
     return_path: Annotated[
         str,
@@ -129,7 +128,7 @@ class DomainDocument(msgspec.Struct, frozen=True, kw_only=True):
         list[str] | None,
         Meta(
             description="Who holds it, by id. Null for callers without the scope admin.",
-            examples=[[CLIENT_ID]],
+            examples=[None, [CLIENT_ID]],
         ),
     ]
     created_at: _Moment

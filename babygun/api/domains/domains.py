@@ -6,8 +6,9 @@ from aiohttp import web
 
 from babygun.api.access.authenticator import access_of, lacks_scope
 from babygun.api.access.fields import OF_CLIENT
-from babygun.api.domains.documents import NAME as EXAMPLE
 from babygun.api.domains.documents import DomainDocument, DomainList, domain_document
+from babygun.api.domains.examples import LOOKED_UP, ROTATED
+from babygun.api.domains.examples import NAME as EXAMPLE
 from babygun.api.domains.own_domain import NAME, no_own_domain, own_domain
 from babygun.api.domains.requests import (
     CLIENTS,
@@ -117,7 +118,7 @@ async def show_domain(request: web.Request) -> web.Response:
     summary="Look a sending domain up in DNS",
     scope="domains",
     parameters=[NAME],
-    answers=[Answer(200, "The domain, with what DNS has now.", DomainDocument)],
+    answers=[Answer(200, "The domain, with what DNS has now.", DomainDocument, LOOKED_UP)],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def verify_domain(request: web.Request) -> web.Response:
@@ -136,7 +137,7 @@ async def verify_domain(request: web.Request) -> web.Response:
     scope="domains",
     parameters=[NAME],
     body=ROTATE,
-    answers=[Answer(200, "The domain, with the records for DNS.", DomainDocument)],
+    answers=[Answer(200, "The domain, with the records for DNS.", DomainDocument, ROTATED)],
     errors=(NOT_FOUND, NO_SEALING_KEY, *WRITE_ERRORS),
 )
 async def rotate_keys(request: web.Request) -> web.Response:
@@ -160,7 +161,7 @@ async def rotate_keys(request: web.Request) -> web.Response:
     scope="admin",
     parameters=[NAME],
     body=CLIENTS,
-    answers=[Answer(200, "The domain.", DomainDocument)],
+    answers=[Answer(200, "The domain.", DomainDocument, CLIENTS.examples["two share it"])],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def share_domain(request: web.Request) -> web.Response:

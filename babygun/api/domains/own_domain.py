@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from babygun.api.access.authenticator import access_of
-from babygun.api.domains.documents import NAME as EXAMPLE
+from babygun.api.domains.examples import NAME as EXAMPLE
 from babygun.api.http.context import STORE
 from babygun.api.http.routes import Parameter
 from babygun.email.sending_domains import SendingDomain, sending_domain_name

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from babygun.api.domains.documents import NAME
+from babygun.api.domains.examples import NAME
 from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.json_body import JsonBody
 from babygun.email.sending_domains import MOST_CLIENTS, DkimAlgorithm, sending_domain_name

@@ -12,7 +12,7 @@ from msgspec import Meta
 from babygun.api.access.authenticator import access_of
 from babygun.api.emails.batch_body import BatchRequest, read_batch
 from babygun.api.emails.documents import SuppressedAddresses
-from babygun.api.emails.fields import EMAIL_ID
+from babygun.api.emails.fields import EMAIL_ID, OTHER_ID
 from babygun.api.emails.parameters import IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED
 from babygun.api.emails.request_examples import BATCHES
 from babygun.api.emails.send import SEND_ERRORS, fingerprint_of, idempotency_key_of, require_scope
@@ -59,22 +59,13 @@ class BatchResults(msgspec.Struct, frozen=True):
 
 _MIXED = {
     "refused": 1,
-    "suppressed": 0,
     "results": [
-        {
-            "index": 0,
-            "id": EMAIL_ID,
-            "created_at": "2026-11-25T09:00:00.120000Z",
-            "recipients": 1,
-            "suppressed": [],
-            "problem": None,
-        },
+        {},
         {
             "index": 1,
             "id": None,
             "created_at": None,
             "recipients": None,
-            "suppressed": [],
             "problem": {
                 "type": INVALID_REQUEST.uri,
                 "title": INVALID_REQUEST.title,
@@ -114,7 +105,8 @@ routes = Routes("emails")
             202,
             "All are stored and will be sent.",
             BatchResults,
-            headers=(IDEMPOTENT_REPLAYED,),
+            {"accepted": 2, "results": [{}, {"index": 1, "id": OTHER_ID}]},
+            (IDEMPOTENT_REPLAYED,),
         ),
         Answer(
             207,

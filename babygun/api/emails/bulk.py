@@ -67,18 +67,18 @@ routes = Routes("emails")
 _body = JsonBody(
     BulkRequest, max_bytes=MAX_SMALL, examples={"two e-mails": {"ids": [EMAIL_ID, OTHER_ID]}}
 )
-_RESULTS = {
-    "results": [
-        {"id": EMAIL_ID, "status": "ok", "detail": None, "email_status": "cancelled"},
-        {
-            "id": OTHER_ID,
-            "status": "conflict",
-            "detail": "The e-mail is complete already.",
-            "email_status": "complete",
-        },
-    ]
-}
-_ANSWER = Answer(200, "The result for each.", BulkResults, _RESULTS)
+
+
+def _answer(email_status: EmailStatus, refusal: str) -> Answer:
+    """Two e-mails: one that is so now, and one that was complete."""
+    refused = {
+        "id": OTHER_ID,
+        "status": "conflict",
+        "detail": refusal,
+        "email_status": "complete",
+    }
+    example = {"results": [{"status": "ok", "email_status": email_status}, refused]}
+    return Answer(200, "The result for each.", BulkResults, example)
 
 
 @routes.call(
@@ -87,7 +87,7 @@ _ANSWER = Answer(200, "The result for each.", BulkResults, _RESULTS)
     summary="Cancel many e-mails",
     scope="emails:send",
     body=_body,
-    answers=[_ANSWER],
+    answers=[_answer("cancelled", "The e-mail is complete already.")],
     errors=WRITE_ERRORS,
 )
 async def cancel_emails(request: web.Request) -> web.Response:
@@ -101,7 +101,7 @@ async def cancel_emails(request: web.Request) -> web.Response:
     summary="Try many e-mails again",
     scope="emails:send",
     body=_body,
-    answers=[_ANSWER],
+    answers=[_answer("incomplete", "Every recipient has got the e-mail.")],
     errors=WRITE_ERRORS,
 )
 async def retry_emails(request: web.Request) -> web.Response:
@@ -115,7 +115,7 @@ async def retry_emails(request: web.Request) -> web.Response:
     summary="Send many e-mails now that wait for their time",
     scope="emails:send",
     body=_body,
-    answers=[_ANSWER],
+    answers=[_answer("incomplete", "The e-mail is complete already.")],
     errors=WRITE_ERRORS,
 )
 async def send_emails_now(request: web.Request) -> web.Response:

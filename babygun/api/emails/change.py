@@ -26,21 +26,34 @@ Change = Callable[[web.Request, str], Awaitable[Email]]
 
 routes = Routes("emails")
 CHANGE_ERRORS = (NOT_FOUND, CONFLICT, *WRITE_ERRORS)
-PENDING = {
-    "email": "ann@example.org",
-    "kind": "to",
+_PENDING = {
     "status": "pending",
     "status_code": None,
     "enhanced_code": None,
     "status_reason": None,
     "reply_class": None,
-    "queue": "default",
     "tries": 0,
     "updated_at": None,
-    "late": False,
-    "complained_at": None,
-    "erased_at": None,
 }
+READY = {
+    "queue": "default",
+    "site": "default",
+    "why": "ready",
+    "until": None,
+    "reply": None,
+    "others": None,
+    "explanation": "it is next in line",
+}
+WAITING = {
+    "status": "incomplete",
+    "recipients": [_PENDING],
+    "tries": 0,
+    "worker_id": None,
+    "waits": [READY],
+    "tls": [],
+}
+"""The example of an e-mail that had no try yet."""
+_NOW = "2026-11-25T09:00:00.171000Z"
 
 
 @routes.call(
@@ -54,12 +67,12 @@ PENDING = {
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {
+            WAITING
+            | {
                 "status": "cancelled",
                 "status_reason": "1 of 1 recipient not reached: 1 cancelled",
-                "recipients": [PENDING | {"status": "cancelled"}],
-                "tries": 0,
-                "worker_id": None,
+                "recipients": [_PENDING | {"status": "cancelled", "updated_at": _NOW}],
+                "waits": [],
             },
         )
     ],
@@ -84,7 +97,7 @@ async def cancel_email(request: web.Request) -> web.Response:
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {"status": "incomplete", "status_reason": None, "recipients": [PENDING]},
+            WAITING | {"recipients": [_PENDING | {"updated_at": _NOW}]},
         )
     ],
     errors=CHANGE_ERRORS,
@@ -108,7 +121,7 @@ async def retry_email(request: web.Request) -> web.Response:
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {"status": "incomplete", "status_reason": None, "recipients": [PENDING]},
+            WAITING | {"send_at": "2026-11-26T08:00:00Z"},
         )
     ],
     errors=CHANGE_ERRORS,

@@ -26,6 +26,18 @@ _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_MESSAGE = """\
+Date: Wed, 25 Nov 2026 09:00:00 +0000
+From: shop@example.com
+To: ann@example.org
+Subject: Your order
+Message-ID: <019ab8c2-7f41-7d3a-9c55-2b7e4f1a90c8@example.com>
+MIME-Version: 1.0
+Content-Type: text/plain; charset=utf-8
+Content-Transfer-Encoding: 7bit
+
+Thank you!
+""".replace("\n", "\r\n")
 
 
 routes = Routes("emails")
@@ -52,7 +64,7 @@ _ERRORS = (NOT_FOUND, CONTENT_GONE, *READ_ERRORS)
             200,
             "The message.",
             str,
-            "From: shop@example.com\r\nTo: ann@example.org\r\nSubject: Your order\r\n…",
+            _MESSAGE,
             (CONTENT_DISPOSITION,),
             "message/rfc822",
         )
@@ -92,7 +104,17 @@ async def show_source(request: web.Request) -> web.Response:
             "n", "path", Annotated[int, Meta(ge=0)], "Its place in `attachments`, from 0 on.", 0
         ),
     ],
-    answers=[Answer(200, "The bytes.", str, "…", (CONTENT_DISPOSITION,), "*/*")],
+    answers=[
+        Answer(
+            200,
+            "The bytes.",
+            str,
+            "4711: 12.00 EUR\n",
+            (CONTENT_DISPOSITION,),
+            "text/plain",
+            more={"*/*": "…"},
+        )
+    ],
     errors=_ERRORS,
 )
 async def show_attachment(request: web.Request) -> web.Response:

@@ -28,10 +28,10 @@ MOST_QUEUES = 100  # that have numbers of their own; the others share one entry
 class EmailStatusCounts(msgspec.Struct, frozen=True):
     """E-mails by status. Those that are incomplete are waiting or sending."""
 
-    waiting: Annotated[int, Meta(examples=[3])] = 0
-    sending: Annotated[int, Meta(examples=[1])] = 0
-    complete: Annotated[int, Meta(examples=[480])] = 0
-    failed: Annotated[int, Meta(examples=[12])] = 0
+    waiting: Annotated[int, Meta(examples=[1])] = 0
+    sending: Annotated[int, Meta(examples=[0])] = 0
+    complete: Annotated[int, Meta(examples=[1])] = 0
+    failed: Annotated[int, Meta(examples=[1])] = 0
     cancelled: Annotated[int, Meta(examples=[0])] = 0
 
 
@@ -46,7 +46,9 @@ class QueueNumbers(msgspec.Struct, frozen=True):
     """The recipients of one queue, by status."""
 
     queue: QueueName
-    by_status: Annotated[dict[RecipientStatus, int], Meta(examples=[{"delivered": 480}])]
+    by_status: Annotated[
+        dict[RecipientStatus, int], Meta(examples=[{"deferred": 1, "delivered": 1, "bounced": 1}])
+    ]
     delivered_at: Annotated[
         datetime | None,
         Meta(description="When the last one was delivered.", examples=["2026-11-25T09:00:00Z"]),
@@ -57,19 +59,19 @@ class QueueNumbers(msgspec.Struct, frozen=True):
 class Reason(msgspec.Struct, frozen=True):
     """Recipients that were not reached, or not yet."""
 
-    status: RecipientStatus
+    status: Annotated[RecipientStatus, Meta(examples=["bounced"])]
     reason: Annotated[
         str | None,
         Meta(description="As reply_class of a recipient.", examples=["bad_mailbox"]),
     ]
-    count: Annotated[int, Meta(examples=[12])]
+    count: Annotated[int, Meta(examples=[1])]
 
 
 class DeliveryTime(msgspec.Struct, frozen=True):
     """``seconds``: from the acceptance, or the scheduled time, to the delivery; in two digits."""
 
     seconds: Annotated[float, Meta(examples=[0.35])]
-    count: Annotated[int, Meta(description="How many recipients took it.", examples=[41])]
+    count: Annotated[int, Meta(description="How many recipients took it.", examples=[1])]
 
 
 class EmailCounts(msgspec.Struct, frozen=True):
@@ -83,10 +85,26 @@ class EmailCounts(msgspec.Struct, frozen=True):
     queues: list[QueueNumbers]
     reasons: list[Reason]
     times: list[DeliveryTime]
-    cursor: Annotated[str | None, Meta(examples=[OTHER_ID])]
+    cursor: Annotated[str | None, Meta(examples=[None, OTHER_ID])]
 
 
 routes = Routes("emails")
+_EXAMPLE = {
+    "queues": [
+        {
+            "last_failure": {
+                "at": "2026-11-25T09:00:30Z",
+                "reply": {
+                    "reply_class": "bad_mailbox",
+                    "status_code": 550,
+                    "enhanced_code": "5.1.1",
+                    "status_reason": "No such user",
+                },
+            }
+        }
+    ],
+    "reasons": [{}, {"status": "deferred", "reason": "greylisted"}],
+}
 
 
 @routes.call(
@@ -98,7 +116,7 @@ routes = Routes("emails")
         Parameter("cursor", "query", str, "From the page before.", OTHER_ID),
         *FILTERS,
     ],
-    answers=[Answer(200, "The numbers of a page of e-mails.", EmailCounts)],
+    answers=[Answer(200, "The numbers of a page of e-mails.", EmailCounts, _EXAMPLE)],
     errors=READ_ERRORS,
 )
 async def count_emails(request: web.Request) -> web.Response:

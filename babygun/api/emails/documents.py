@@ -57,9 +57,9 @@ class AcceptedEmail(msgspec.Struct, frozen=True):
     """
 
     id: EmailId
-    status: EmailStatus
+    status: Annotated[EmailStatus, Meta(examples=["incomplete"])]
     created_at: CreatedAt
-    recipients: Annotated[int, Meta(examples=[2])]
+    recipients: Annotated[int, Meta(examples=[1])]
     suppressed: SuppressedAddresses
 
 
@@ -70,7 +70,7 @@ class RecipientDocument(msgspec.Struct, frozen=True):
     """
 
     email: RecipientAddress
-    kind: RecipientKind
+    kind: Annotated[RecipientKind, Meta(examples=["to"])]
     status: StatusOfRecipient
     status_code: StatusCode
     enhanced_code: EnhancedCode
@@ -160,7 +160,7 @@ class EmailSummary(msgspec.Struct, frozen=True, kw_only=True, rename={"list_name
     ]
     tags: Annotated[list[str], Meta(examples=[["order"]])]
     metadata: Annotated[dict[str, str], Meta(examples=[{"order": "4711"}])]
-    size: Annotated[int, Meta(description="Bytes of the content as it is stored.", examples=[312])]
+    size: Annotated[int, Meta(description="Bytes of the content as it is stored.", examples=[210])]
     sending: Annotated[
         list[str], Meta(description="The queues that are being sent now.", examples=[[]])
     ]
@@ -237,7 +237,7 @@ class EmailList(msgspec.Struct, frozen=True):
     """
 
     emails: list[EmailSummary]
-    cursor: Annotated[str | None, Meta(examples=[OTHER_ID])]
+    cursor: Annotated[str | None, Meta(examples=[None, OTHER_ID])]
 
 
 def email_document(view: EmailView, hold_of: HoldOf, waits: list[QueueWait]) -> EmailDocument:

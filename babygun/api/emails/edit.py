@@ -6,7 +6,7 @@ from functools import partial
 
 from aiohttp import web
 
-from babygun.api.emails.change import CHANGE_ERRORS, PENDING, asked, changed
+from babygun.api.emails.change import CHANGE_ERRORS, READY, WAITING, asked, changed
 from babygun.api.emails.documents import EmailDocument
 from babygun.api.emails.parameters import ID
 from babygun.api.http.body import MAX_SMALL
@@ -39,14 +39,18 @@ _body = JsonBody(
             200,
             "The e-mail as it is now.",
             EmailDocument,
-            {
-                "status": "incomplete",
-                "status_reason": None,
-                "recipients": [PENDING],
+            WAITING
+            | {
                 "not_before": "2026-11-26T08:00:00Z",
                 "send_at": "2026-11-26T08:00:00Z",
-                "tries": 0,
-                "worker_id": None,
+                "waits": [
+                    READY
+                    | {
+                        "why": "scheduled",
+                        "until": "2026-11-26T08:00:00Z",
+                        "explanation": "it is to be sent at 2026-11-26 08:00:00 UTC",
+                    }
+                ],
             },
         )
     ],

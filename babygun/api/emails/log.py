@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.fields import (
     EmailId,
     EnhancedCode,
@@ -80,6 +81,22 @@ class EmailLog(msgspec.Struct, frozen=True):
 
 
 routes = Routes("emails")
+_CLAIMED: Mapping[str, Any] = {
+    "at": "2026-11-25T09:00:00.130000Z",
+    "event": "claimed",
+    "replies": [],
+    "tls": None,
+}
+_ACCEPTED = {
+    **_CLAIMED,
+    "at": "2026-11-25T09:00:00.120000Z",
+    "event": "accepted",
+    "worker_id": None,
+    "queue": None,
+    "try": None,
+    "client_id": CLIENT_ID,
+    "request_id": "5d0c1f7ae2b94836",
+}
 
 
 @routes.call(
@@ -88,7 +105,7 @@ routes = Routes("emails")
     summary="Read an e-mail's status log",
     scope="emails:read",
     parameters=[ID],
-    answers=[Answer(200, "The log.", EmailLog)],
+    answers=[Answer(200, "The log.", EmailLog, {"entries": [_ACCEPTED, _CLAIMED, {}]})],
     errors=(NOT_FOUND, *READ_ERRORS),
 )
 async def show_log(request: web.Request) -> web.Response:

@@ -61,7 +61,7 @@ class Schedule(msgspec.Struct, frozen=True):
     """
 
     jobs: list[WaitingJob]
-    cursor: Annotated[str | None, Meta(examples=[_CURSOR])]
+    cursor: Annotated[str | None, Meta(examples=[None, _CURSOR])]
 
 
 routes = Routes("emails")

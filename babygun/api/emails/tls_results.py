@@ -19,7 +19,7 @@ class TlsDocument(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="What the recipient's domain demanded: sts (MTA-STS), sts_testing (failures"
             " are only reported), dane, or none.",
-            examples=["sts"],
+            examples=["none"],
         ),
     ]
     connected: Annotated[

@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.emails.fields import QueueName
 from babygun.api.emails.services import LOOKUPS
 from babygun.api.http.context import SITES
 from babygun.email.model import Email, Recipient
@@ -32,27 +33,29 @@ ready: it is next in line. sending: a worker has it."""
 class QuotedReply(msgspec.Struct, frozen=True):
     """A server's reply, or an operator's own words."""
 
-    reply_class: Annotated[str | None, Meta(examples=["rate_limit"])]
-    status_code: Annotated[int | None, Meta(examples=[421])]
-    enhanced_code: Annotated[str | None, Meta(examples=["4.7.28"])]
-    status_reason: Annotated[str | None, Meta(examples=["Our system has detected an unusual rate"])]
+    reply_class: Annotated[str | None, Meta(examples=["greylisted"])]
+    status_code: Annotated[int | None, Meta(examples=[451])]
+    enhanced_code: Annotated[str | None, Meta(examples=["4.7.1"])]
+    status_reason: Annotated[str | None, Meta(examples=["Greylisted, try again later"])]
 
 
 class QueueWait(msgspec.Struct, frozen=True, kw_only=True):
     """Why one queue's recipients wait."""
 
-    queue: Annotated[str, Meta(examples=["mx:example.org"])]
+    queue: QueueName
     site: Annotated[
         str | None,
         Meta(
             description="Where its mail goes; null where that has to be looked up first.",
-            examples=["mx:google"],
+            examples=["default"],
         ),
     ]
-    why: Annotated[Why, Meta(description=" ".join(_WHY.split()), examples=["held"])]
+    why: Annotated[Why, Meta(description=" ".join(_WHY.split()), examples=["retry"])]
     until: Annotated[
         datetime | None,
-        Meta(description="When that may change by itself.", examples=["2026-11-25T09:00:30Z"]),
+        Meta(
+            description="When that may change by itself.", examples=["2026-11-25T09:10:00.171000Z"]
+        ),
     ]
     reply: Annotated[
         QuotedReply | None, Meta(description="Which said so: of its last try, hold or limit.")
@@ -61,14 +64,14 @@ class QueueWait(msgspec.Struct, frozen=True, kw_only=True):
         int | None,
         Meta(
             description="Jobs that wait for this site now, as its workers say; null: none says.",
-            examples=[1204],
+            examples=[None, 1204],
         ),
     ]
     explanation: Annotated[
         str,
         Meta(
             description="The same in a sentence.",
-            examples=["mx:google is held until a probe gets through; the next one is at 09:00 UTC"],
+            examples=["the last try failed softly; the next one is at 2026-11-25 09:10:00 UTC"],
         ),
     ]
 

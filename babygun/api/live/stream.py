@@ -114,10 +114,6 @@ event: gone
 data: {"id":"019ab8c2-6a10-7b44-8d21-5e0c3a77d4f2"}
 id: 4713.4711
 
-event: reset
-data: {"reason":"fell-behind"}
-id: 4802
-
 """
 
 
@@ -135,7 +131,7 @@ id: 4802
             "The overview only, which needs the scope `workers:read`.",
         ),
         Parameter("last_event_id", "query", str, f"{_LAST_ID} The header goes before it.", "4711"),
-        Parameter("Last-Event-ID", "header", str, _LAST_ID, "4711.4708"),
+        Parameter("Last-Event-ID", "header", str, _LAST_ID, "4711"),
     ],
     answers=[Answer(200, "The stream.", str, _EXAMPLE, media_type="text/event-stream")],
     errors=(INVALID_REQUEST, NOT_FOUND, TOO_MANY_LISTENERS, *READ_ERRORS),

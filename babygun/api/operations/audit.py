@@ -53,7 +53,11 @@ class AuditEntryDocument(msgspec.Struct, frozen=True):
         ),
     ]
     details: Annotated[
-        dict[str, str], Meta(description="What was asked for.", examples=[{"lasts": "2h"}])
+        dict[str, str],
+        Meta(
+            description="What was asked for.",
+            examples=[{"reason": "they asked us to pause", "lasts": "2h"}],
+        ),
     ]
     address: Annotated[
         str, Meta(description="The IP address of the caller.", examples=["192.0.2.7"])
@@ -72,6 +76,18 @@ class AuditList(msgspec.Struct, frozen=True):
 
 
 routes = Routes("operations")
+_BY_PROCESS = {
+    "id": "019ab8b1-10d4-7a03-b2c7-5e9f04d1a863",
+    "at": "2026-11-25T08:45:13.300000Z",
+    "action": "makeSigningKey",
+    "by": "web-1-04b7d19c3e",
+    "via": "process",
+    "target": "5d890869",
+    "details": {},
+    "address": "",
+    "request_id": "",
+    "ended_at": "2026-11-25T08:45:13.300000Z",
+}
 
 
 @routes.call(
@@ -97,7 +113,7 @@ routes = Routes("operations")
         ),
         Parameter("before", "query", datetime, "Begun before this time.", "2026-11-25T10:00:00Z"),
     ],
-    answers=[Answer(200, "A page of entries.", AuditList)],
+    answers=[Answer(200, "A page of entries.", AuditList, {"entries": [{}, _BY_PROCESS]})],
     errors=READ_ERRORS,
 )
 async def list_audit(request: web.Request) -> web.Response:

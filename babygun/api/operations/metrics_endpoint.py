@@ -25,9 +25,11 @@ from babygun.store.sites.known import KnownSites
 
 routes = Routes("operations")
 _EXAMPLE = """\
-# HELP babygun_emails_accepted_total E-mails accepted and stored.
-# TYPE babygun_emails_accepted_total counter
-babygun_emails_accepted_total 4711.0
+…
+# HELP babygun_recipients_accepted_total Recipients of the accepted e-mails.
+# TYPE babygun_recipients_accepted_total counter
+babygun_recipients_accepted_total 4711.0
+…
 """
 
 

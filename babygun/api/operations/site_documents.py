@@ -95,6 +95,39 @@ class SiteDocument(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
+HELD = {
+    "why": "held",
+    "hold": {
+        "reason": "operator",
+        "status_code": None,
+        "enhanced_code": None,
+        "status_reason": "they asked us to pause",
+        "since": "2026-11-25T09:00:00.120000Z",
+        "sender": None,
+        "probes": 0,
+        "set_by": "operator console",
+        "by_operator": True,
+        "probe_at": None,
+        "until": "2026-11-25T11:00:00.120000Z",
+    },
+}
+"""The example of a site that an operator holds."""
+LIMITED = {
+    "limits": {"connections": 2, "messages_per_connection": 50, "rate": "20/min"},
+    "limited": {
+        "reason": "operator",
+        "status_code": None,
+        "enhanced_code": None,
+        "status_reason": None,
+        "since": "2026-11-25T09:00:00.120000Z",
+        "set_by": "operator console",
+        "by_operator": True,
+        "until": "2026-11-26T09:00:00.120000Z",
+    },
+}
+"""The example of a site that an operator has limited."""
+
+
 class SiteList(msgspec.Struct, frozen=True):
     """The sites with the most mail first, at most 1,000; held and limited ones are all there."""
 

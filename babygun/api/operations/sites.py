@@ -21,7 +21,14 @@ from babygun.api.http.problems import Problem
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.api.operations.services import CLUSTER
-from babygun.api.operations.site_documents import SiteDocument, SiteList, site_document, site_names
+from babygun.api.operations.site_documents import (
+    HELD,
+    LIMITED,
+    SiteDocument,
+    SiteList,
+    site_document,
+    site_names,
+)
 from babygun.email.domains import parse_domain
 from babygun.errors import InvalidRequest, Violation, sentence
 from babygun.routing.providers import DEFAULT
@@ -95,7 +102,7 @@ _LIMITS = JsonBody(
     LimitsRequest,
     examples={"slower for a day": {"connections": 2, "rate": "20/min", "lasts": "1d"}},
 )
-_CHANGED = [Answer(200, "The site as it is now.", SiteDocument)]
+_AS_IT_IS = "The site as it is now."
 
 
 @routes.call(
@@ -140,7 +147,7 @@ async def show_site(request: web.Request) -> web.Response:
     scope="admin",
     parameters=[_SITE],
     body=_HOLD,
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, SiteDocument, HELD)],
     errors=WRITE_ERRORS,
 )
 async def hold_site(request: web.Request) -> web.Response:
@@ -169,7 +176,7 @@ async def hold_site(request: web.Request) -> web.Response:
     scope="admin",
     parameters=[_SITE],
     body=_RESUME,
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, SiteDocument)],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def resume_site(request: web.Request) -> web.Response:
@@ -192,7 +199,7 @@ async def resume_site(request: web.Request) -> web.Response:
     scope="admin",
     parameters=[_SITE],
     body=_LIMITS,
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, SiteDocument, LIMITED)],
     errors=WRITE_ERRORS,
 )
 async def limit_site(request: web.Request) -> web.Response:
@@ -224,7 +231,7 @@ async def limit_site(request: web.Request) -> web.Response:
     summary="End a site's limits of a while",
     scope="admin",
     parameters=[_SITE],
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, SiteDocument)],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def unlimit_site(request: web.Request) -> web.Response:

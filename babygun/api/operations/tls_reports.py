@@ -26,6 +26,24 @@ routes = Routes("operations")
 _DAY, _DOMAIN = "2026-11-29", "example.org"
 _is_day = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 _Moment = Annotated[datetime, Meta(examples=["2026-11-30T02:11:00Z"])]
+_REPORT = {
+    "organization-name": "Example",
+    "date-range": {
+        "start-datetime": "2026-11-29T00:00:00Z",
+        "end-datetime": "2026-11-29T23:59:59Z",
+    },
+    "contact-info": "postmaster@example.com",
+    "report-id": "2026-11-29.6f1d0c2b9a8e7f54@example.com",
+    "policies": [
+        {
+            "policy": {"policy-type": "no-policy-found", "policy-domain": "example.org"},
+            "summary": {
+                "total-successful-session-count": 1200,
+                "total-failure-session-count": 0,
+            },
+        }
+    ],
+}
 
 
 class PlaceDocument(msgspec.Struct, frozen=True):
@@ -52,7 +70,7 @@ class TlsReportDocument(msgspec.Struct, frozen=True):
     domain: Annotated[str, Meta(examples=[_DOMAIN])]
     made_at: _Moment
     successful: Annotated[int, Meta(examples=[1200])]
-    failed: Annotated[int, Meta(examples=[3])]
+    failed: Annotated[int, Meta(examples=[0])]
     places: list[PlaceDocument]
 
 
@@ -60,7 +78,7 @@ class TlsReportList(msgspec.Struct, frozen=True):
     """``cursor``: for the next page; null on the last one."""
 
     reports: list[TlsReportDocument]
-    cursor: Annotated[str, Meta(examples=["2026-11-29/example.org"])] | None = None
+    cursor: Annotated[str | None, Meta(examples=[None, "2026-11-29/example.org"])] = None
 
 
 class WholeTlsReport(msgspec.Struct, frozen=True):
@@ -117,7 +135,7 @@ async def list_tls_reports(request: web.Request) -> web.Response:
             200,
             "The report.",
             WholeTlsReport,
-            {"report": {"organization-name": "Example", "policies": []}},
+            {"report": _REPORT},
         )
     ],
     errors=(NOT_FOUND, *READ_ERRORS),

@@ -79,10 +79,36 @@ class WarmUpDocument(msgspec.Struct, frozen=True, kw_only=True):
     sites: list[WarmUpSite]
 
 
+SKIPPED = {
+    "ceiling": None,
+    "warm": True,
+    "skipped": True,
+    "set_by": "operator console",
+    "sites": [{"waits": None, "days": [{"ceiling": None}]}],
+}
+"""The example of a source whose warm-up an operator has ended."""
+RESTARTED = {
+    "began": "2026-11-25",
+    "day": 1,
+    "ceiling": 50,
+    "set_by": "operator console",
+    "sites": [
+        {
+            "waits": "warm-up of 192.0.2.7: day 1, 50 of 50 to outlook today",
+            "days": [{"day": 1, "ceiling": 50}],
+        }
+    ],
+}
+"""The example of a source whose warm-up begins today."""
+
+
 class WarmUpList(msgspec.Struct, frozen=True):
     """``ceilings``: the table, from the first day. At most 200 sources; warm ones come last."""
 
-    on: Annotated[bool, Meta(description="false: nothing warms up, by the setting warm_up.")]
+    on: Annotated[
+        bool,
+        Meta(description="false: nothing warms up, by the setting warm_up.", examples=[True]),
+    ]
     ceilings: Annotated[list[int], Meta(examples=[[50, 100, 200]])]
     sources: list[WarmUpDocument]
 

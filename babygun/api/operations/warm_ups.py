@@ -13,6 +13,8 @@ from babygun.api.http.problem_types import CONFLICT, NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, WRITE_ERRORS, Answer, Parameter, Routes
 from babygun.api.operations.warm_up_documents import (
+    RESTARTED,
+    SKIPPED,
     WarmUpDocument,
     WarmUpList,
     warm_up_document,
@@ -30,7 +32,7 @@ log = get_logger("api")
 routes = Routes("operations")
 
 _SOURCE = Parameter("source", "path", str, "An address of ours, or a sending domain.", "192.0.2.7")
-_CHANGED = [Answer(200, "The source as it is now.", WarmUpDocument)]
+_AS_IT_IS = "The source as it is now."
 
 
 @routes.call(
@@ -75,7 +77,7 @@ async def show_warm_up(request: web.Request) -> web.Response:
     summary="End a source's warm-up",
     scope="admin",
     parameters=[_SOURCE],
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, WarmUpDocument, SKIPPED)],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def skip_warm_up(request: web.Request) -> web.Response:
@@ -94,7 +96,7 @@ async def skip_warm_up(request: web.Request) -> web.Response:
     summary="Begin a source's warm-up again",
     scope="admin",
     parameters=[_SOURCE],
-    answers=_CHANGED,
+    answers=[Answer(200, _AS_IT_IS, WarmUpDocument, RESTARTED)],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def restart_warm_up(request: web.Request) -> web.Response:

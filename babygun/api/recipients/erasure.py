@@ -29,14 +29,14 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
 
     dry_run: bool
     deleted: Annotated[
-        int, Meta(description="E-mails for nobody else. They are gone.", examples=[12])
+        int, Meta(description="E-mails for nobody else. They are gone.", examples=[1])
     ]
     erased: Annotated[
         int,
         Meta(description="E-mails of which others keep theirs: a mark stands there.", examples=[1]),
     ]
     notices: Annotated[
-        int, Meta(description="Events for webhooks that named the address.", examples=[4])
+        int, Meta(description="Events for webhooks that named the address.", examples=[0])
     ]
     suppressions: Annotated[int, Meta(description="Lists that the address was on.", examples=[1])]
     under_way: Annotated[

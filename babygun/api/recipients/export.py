@@ -16,7 +16,7 @@ from babygun.store.erasure.export import export
 routes = Routes("recipients")
 
 _NDJSON = (
-    '{"kind":"suppression","client_id":"shop","list":"*","address":"ann@example.org",'
+    '{"kind":"suppression","client_id":"3f9c2a51d0e4b768","list":"*","address":"ann@example.org",'
     '"suppression":{"reason":"unsubscribe","since":"2026-11-25T09:00:02.310Z"}}\n'
     '{"kind":"end","emails":0,"events":0,"suppressions":1}\n'
 )

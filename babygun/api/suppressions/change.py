@@ -11,6 +11,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from babygun.api.access.authenticator import access_of
+from babygun.api.access.fields import CLIENT_ID
 from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.body import MAX_SMALL
 from babygun.api.http.context import STORE
@@ -76,6 +77,17 @@ _body = JsonBody(
 )
 
 
+_BY_CALL = {
+    "reason": "manual",
+    "until": None,
+    "email_id": None,
+    "status_code": None,
+    "enhanced_code": None,
+    "reply": None,
+    "by": CLIENT_ID,
+}
+
+
 def defaults_of(request: web.Request) -> Defaults:
     """What holds for all that this call puts on a list."""
     now, settings = utc_now(), request.app[STORE].settings
@@ -90,8 +102,13 @@ def defaults_of(request: web.Request) -> Defaults:
     parameters=[CLIENT],
     body=_body,
     answers=[
-        Answer(201, "It is on the list by this call.", SuppressionDocument),
-        Answer(200, "It was on the list already, and this is what is there.", SuppressionDocument),
+        Answer(201, "It is on the list by this call.", SuppressionDocument, _BY_CALL),
+        Answer(
+            200,
+            "It was on the list already, and this is what is there.",
+            SuppressionDocument,
+            _BY_CALL,
+        ),
     ],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )

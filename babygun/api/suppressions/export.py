@@ -44,7 +44,11 @@ COLUMNS = (
 )
 _PAGE_BYTES = 1 << 20  # that a page takes here, at most: 1,000 with a long reply each
 _CSV = ",".join(COLUMNS) + "\r\nann@example.org,*,unsubscribe,2026-11-25T09:00:02.310Z,,,,,\r\n"
-_NDJSON = '{"email":"ann@example.org","list":"*","reason":"unsubscribe"}\n'
+_NDJSON = (
+    '{"email":"ann@example.org","list":"*","reason":"unsubscribe","since":"2026-11-25T09:00:02.310Z",'
+    '"until":null,"email_id":null,"status_code":null,"enhanced_code":null,"reply":null,"by":null,'
+    '"client_id":"3f9c2a51d0e4b768"}\n'
+)
 _Format = Literal["csv", "ndjson"]
 _MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
+from babygun.api.emails.fields import EMAIL_ID
 from babygun.api.emails.services import QUOTA_GUARD
 from babygun.api.http.context import STORE
 from babygun.api.http.json_body import JsonBody
@@ -25,6 +26,7 @@ from babygun.api.webhooks.documents import (
     delivery_document,
 )
 from babygun.api.webhooks.own_webhook import ID, own_webhook
+from babygun.email.email_events import event_id
 from babygun.email.model import client_id_of
 from babygun.errors import Conflict, InvalidRequest, Violation
 from babygun.runtime.clock import utc_now
@@ -115,7 +117,14 @@ async def list_deliveries(request: web.Request) -> web.Response:
     summary="Send a test event to a webhook",
     scope="webhooks",
     parameters=[ID],
-    answers=[Answer(202, "The event waits to be sent.", TestSent)],
+    answers=[
+        Answer(
+            202,
+            "The event waits to be sent.",
+            TestSent,
+            {"event_id": event_id(EMAIL_ID, 0, "test")},
+        )
+    ],
     errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def send_test(request: web.Request) -> web.Response:

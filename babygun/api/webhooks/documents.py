@@ -53,8 +53,8 @@ class HealthDocument(msgspec.Struct, frozen=True):
     did not; disabled: nothing is sent.
     """
 
-    status: Annotated[Literal["new", "ok", "failing", "disabled"], Meta(examples=["ok"])]
-    last_success_at: Annotated[datetime | None, Meta(examples=["2026-11-25T09:00:01Z"])]
+    status: Annotated[Literal["new", "ok", "failing", "disabled"], Meta(examples=["new"])]
+    last_success_at: Annotated[datetime | None, Meta(examples=[None, "2026-11-25T09:00:01Z"])]
     failing_since: datetime | None
     last_error: Annotated[str | None, Meta(description="Show it as text: others wrote it.")]
     waiting: Annotated[int, Meta(description="Events that are still to be sent.", examples=[0])]
@@ -68,9 +68,9 @@ class WebhookDocument(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[str, Meta(examples=["https://shop.example.com/webhooks/mail"])]
     events: Annotated[list[str], Meta(description=f"{ALL} stands for all types.", examples=[[ALL]])]
     tags: Annotated[list[str], Meta(examples=[[]])]
-    description: Annotated[str, Meta(examples=["the shop's orders"])]
+    description: Annotated[str, Meta(examples=["", "the shop's orders"])]
     enabled: Annotated[bool, Meta(examples=[True])]
-    disabled: DisabledDocument | None
+    disabled: Annotated[DisabledDocument | None, Meta(examples=[None])]
     created_at: _Moment
     updated_at: _Moment
     health: HealthDocument
@@ -139,7 +139,7 @@ class DeliveryList(msgspec.Struct, frozen=True):
 class Replayed(msgspec.Struct, frozen=True):
     """``not_found``: ids of events that are not kept. ``cursor``: repeat the call with it."""
 
-    replayed: Annotated[int, Meta(description="Events that wait to be sent again.", examples=[12])]
+    replayed: Annotated[int, Meta(description="Events that wait to be sent again.", examples=[1])]
     not_found: Annotated[list[str], Meta(examples=[[]])]
     cursor: Annotated[str | None, Meta(description="Null: all of them wait.")]
 

@@ -144,7 +144,9 @@ async def show_webhook(request: web.Request) -> web.Response:
     scope="webhooks",
     parameters=[ID],
     body=CHANGE,
-    answers=[Answer(200, "The webhook as it is now.", WebhookDocument)],
+    answers=[
+        Answer(200, "The webhook as it is now.", WebhookDocument, CHANGE.examples["other events"])
+    ],
     errors=(NOT_FOUND, *WRITE_ERRORS),
 )
 async def change_webhook(request: web.Request) -> web.Response:
