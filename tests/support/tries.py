@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from babygun.email.model import TlsResult
 from babygun.email.tries import QueueResult, RecipientResult
 from babygun.store import Store
 from babygun.store.emails.claims import Claim, claim
@@ -24,11 +25,16 @@ async def claimed(store: Store, email_id: str, queue: str = "default") -> Claim:
 
 
 async def finished(
-    store: Store, email_id: str, results: dict[str, RecipientResult], queue: str = "default"
+    store: Store,
+    email_id: str,
+    results: dict[str, RecipientResult],
+    queue: str = "default",
+    tls: TlsResult | None = None,
 ) -> None:
-    """Makes one try with these results, by recipient address."""
+    """Makes one try with these results, by recipient address. ``tls``: of its connection."""
     held = await claimed(store, email_id, queue)
-    await finish(store, [PendingResult(held, QueueResult(queue, WORKER, held.claimed_at, results))])
+    result = QueueResult(queue, WORKER, held.claimed_at, results, tls=tls)
+    await finish(store, [PendingResult(held, result)])
 
 
 async def failed_softly(store: Store, email_id: str, queue: str = "default") -> None:
