@@ -41,7 +41,8 @@ class Backlog:
         self._aside: list[StoredNotice] | None = None  # what arrives during a read
         # What is written during a read, which may still find it: its revision, by event.
         self._gone: dict[str, int] = {}
-        self._fruitless = False  # the last read brought nothing new
+        self._from_first = True  # the read that is under way, or the last one
+        self._fruitless = False  # that read began at the first, and brought nothing new
         self._most = MOST
         self.more = self.missed = True
         self.read_at = 0
@@ -82,16 +83,21 @@ class Backlog:
         elif stored.revision <= self.read_at:
             pass
         elif self.more or stored.event_id in self._known or len(self._ready) >= self.most:
-            self.more = self.missed = True
-            self._fruitless = False
+            self.look_again()
         else:
             self._add(stored)
 
     # --- reads ---
 
-    def begin_read(self) -> None:
+    def look_again(self) -> None:
+        """Some ready notices may not be known here: a read begins at the first again."""
+        self.more = self.missed = True
+        self._fruitless = False
+
+    def begin_read(self, *, from_first: bool = True) -> None:
         """A read of ready notices begins. What arrives meanwhile comes behind what it finds."""
         self._aside, self.more, self._gone = [], False, {}
+        self._from_first = from_first
 
     def end_read(self, found: Sequence[StoredNotice], *, more: bool) -> int:
         """Takes in what a read has found; returns how many of them, from the first, are known now.
@@ -106,8 +112,11 @@ class Backlog:
         if not whole or self._take_in(aside) < len(aside):
             self.missed |= bool(aside)
         self.more |= not whole or self.missed
-        # What was written meanwhile ends no wait later.
-        self._fruitless = self.more and not self._gone and len(self._known) == before
+        # What was written meanwhile ends no wait later. A read that went on behind others has not
+        # seen those that were passed over.
+        self._fruitless = (
+            self.more and self._from_first and not self._gone and len(self._known) == before
+        )
         return taken
 
     def begin_due(self) -> None:

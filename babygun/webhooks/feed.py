@@ -79,7 +79,7 @@ class Feed:
         limit = backlog.most
         if not self._after:
             backlog.missed, limit = False, limit + backlog.known
-        backlog.begin_read()
+        backlog.begin_read(from_first=not self._after)
         found, more, revision = await read_ready(self._store, self._webhook_id, limit, self._after)
         if not self._after:
             backlog.read_at = revision

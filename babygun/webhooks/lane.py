@@ -113,7 +113,7 @@ class Lane:
     def change(self, webhook: Webhook, secret: WebhookSecret | None = None) -> None:
         """The webhook is now this one, and its secret, if one is given."""
         if webhook.enabled != self.webhook.enabled:
-            self.backlog.more = self.backlog.missed = True
+            self.backlog.look_again()
         if (webhook.enabled, webhook.url) != (self.webhook.enabled, self.webhook.url):
             self._not_before = 0.0
         self.webhook, self._secret = webhook, secret or self._secret
@@ -138,7 +138,7 @@ class Lane:
 
     def read_again(self) -> None:
         """Some notices may have become ready unseen."""
-        self.backlog.more = self.backlog.missed = True
+        self.backlog.look_again()
         self._pump()
 
     def look(self) -> None:

@@ -66,6 +66,20 @@ def test_backlog_knows_no_more_than_its_most_and_reads_the_rest_later() -> None:
     assert backlog.is_low
 
 
+def test_read_that_goes_on_behind_others_and_finds_nothing_is_followed_by_one_of_all() -> None:
+    """What becomes ready in front of it, while the webhook is off, is found by that alone."""
+    backlog = filled(stored(5))
+    backlog.look_again()
+    backlog.begin_read(from_first=False)
+    backlog.end_read([], more=False)
+    assert backlog.more and backlog.is_low
+    backlog.begin_read()
+    backlog.end_read([stored(5)], more=False)
+    assert not backlog.is_low, "that one has brought nothing new, so there is no third"
+    backlog.look_again()
+    assert backlog.is_low
+
+
 def test_read_says_how_much_of_it_had_room() -> None:
     backlog = filled()
     backlog.begin_read()

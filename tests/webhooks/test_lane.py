@@ -9,10 +9,12 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from babygun import __version__
+from babygun.intake.ids import new_email_id
 from babygun.store import codec
 from babygun.store.keys import NoticeRef
 from babygun.store.webhooks.change import change_webhook, list_webhooks
 from babygun.store.webhooks.records import ClientWebhooks, Webhook
+from babygun.webhooks.backlog import MOST
 from tests.support.webhook_server import Answer, Request, WebhookServer, ok, webhook_server
 from tests.webhooks.stage import Stage
 
@@ -206,6 +208,31 @@ async def test_old_url_that_asks_for_a_pause_holds_up_the_new_one_no_more(
         await stage.notices(webhook, 1)
         await new.got(2)
     assert first not in new.ids
+
+
+async def test_older_event_that_is_replayed_as_its_webhook_is_switched_on_is_sent(
+    stage: Stage, receiver: WebhookServer
+) -> None:
+    """Its notices were read in pages, and the next read would go on behind it."""
+    receiver.answer = answering(then=500)
+    webhook = await stage.webhook(receiver)
+    older = f"{new_email_id()}-0000-delivered"
+    await stage.notices(webhook, MOST + 10)
+
+    async def switch(enabled: bool) -> None:
+        await change_webhook(
+            stage.store, stage.client, webhook.id, lambda one: replace(one, enabled=enabled)
+        )
+
+    async with stage.sending():
+        await receiver.got(1)
+        await switch(False)
+        await stage.final(webhook, MOST + 10)
+        receiver.answer = ok
+        await switch(True)
+        key = stage.keys.notice(NoticeRef(webhook.id, older))
+        await stage.store.client.put(key, stage.value(older))
+        await receiver.until(lambda: older in receiver.ids)
 
 
 async def test_webhook_that_fails_for_too_long_is_disabled(
