@@ -2,16 +2,16 @@
 
 Work under a lease stops when the lease can't be trusted any more. etcd counts a lease's time from
 the moment when it handles a renewal, which is after we sent it. So our own deadline counts from the
-sending, on the monotonic clock, less a margin for work that is past its last check.
+sending, less a margin for work that is past its last check. It goes on while the machine sleeps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 
 from babygun.errors import EtcdError, LeaseNotFound
 from babygun.etcd.client import EtcdClient
+from babygun.runtime.clock import since_boot
 from babygun.runtime.tasks import cancel_all
 
 _RETRY = 0.1  # s, until a renewal that failed is tried again
@@ -20,7 +20,7 @@ _RETRY = 0.1  # s, until a renewal that failed is tried again
 class Lease:
     """One lease of ``ttl`` seconds. It ends once, and is never revived.
 
-    ``trusted_until``: on time.monotonic(). Until then etcd can't have let the lease expire, with
+    ``trusted_until``: on since_boot(). Until then etcd can't have let the lease expire, with
     ``margin`` seconds to spare. ``lost``: set when the lease is known to be gone, or has not been
     renewed for its whole life.
     """
@@ -38,11 +38,11 @@ class Lease:
     @property
     def trusted(self) -> bool:
         """Whether the lease can't have expired yet."""
-        return time.monotonic() < self.trusted_until and not self.lost.is_set()
+        return since_boot() < self.trusted_until and not self.lost.is_set()
 
     async def start(self) -> None:
         """Asks etcd for the lease. Raises what :meth:`EtcdClient.grant_lease` raises."""
-        sent = time.monotonic()
+        sent = since_boot()
         self.lease_id, ttl = await self._client.grant_lease(self._ttl)
         self._renewed(sent, ttl)
 
@@ -63,7 +63,7 @@ class Lease:
         renewals: set[asyncio.Task[None]] = set()
         try:
             while not await self._closed_within(self._ttl / 3):
-                if self.lost.is_set() or time.monotonic() >= self._expiry:
+                if self.lost.is_set() or since_boot() >= self._expiry:
                     self.lost.set()
                     return
                 self._begun += 1
@@ -75,7 +75,7 @@ class Lease:
 
     async def _renew(self, number: int) -> None:
         """One renewal. A failed one is tried again until the next one begins."""
-        while number == self._begun and (sent := time.monotonic()) < self._expiry:
+        while number == self._begun and (sent := since_boot()) < self._expiry:
             try:
                 ttl = await self._client.keep_alive(self.lease_id, timeout=self._expiry - sent)
             except LeaseNotFound:
@@ -92,7 +92,7 @@ class Lease:
         if self._closed.is_set():
             return True
         try:
-            async with asyncio.timeout(max(0.0, min(seconds, self._expiry - time.monotonic()))):
+            async with asyncio.timeout(max(0.0, min(seconds, self._expiry - since_boot()))):
                 await self._closed.wait()
         except TimeoutError:
             return self._closed.is_set()  # it may be closed as the time ends

@@ -1,9 +1,20 @@
-"""Time of day as the project stores and shows it: UTC, in whole milliseconds."""
+"""Time of day as the project stores and shows it: UTC, in whole milliseconds. And ages."""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+
+# Linux stops CLOCK_MONOTONIC while the machine sleeps, and macOS does not.
+_SINCE_BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def since_boot() -> float:
+    """Seconds that no step of the clock changes, and that go on while the machine sleeps.
+
+    For the age of what another machine judges too, such as a lease. time.monotonic() stands still.
+    """
+    return time.clock_gettime(_SINCE_BOOT)
 
 
 def utc_now() -> datetime:

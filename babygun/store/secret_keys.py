@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import time
 from datetime import datetime, timedelta
 
 import msgspec
 
 from babygun.errors import EtcdError, EtcdUnavailable, LeaseNotFound, OutcomeUnknown
 from babygun.etcd import KeyValue, Txn, WatchBatch, all_created_before, follow, put
-from babygun.runtime.clock import utc_now
+from babygun.runtime.clock import since_boot, utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
@@ -44,7 +43,7 @@ class _Known(msgspec.Struct):
     key: SecretKey
     revision: int  # that made it
     lease: int
-    renew_at: float = 0.0  # monotonic
+    renew_at: float = 0.0  # of since_boot()
 
 
 class SecretKeys:
@@ -173,7 +172,7 @@ class SecretKeys:
 
     async def _renewed(self, known: _Known) -> bool:
         """Renews a key's lease, if that is due. False: the key is gone."""
-        now = time.monotonic()
+        now = since_boot()
         if now < known.renew_at or not known.lease:
             return True
         try:

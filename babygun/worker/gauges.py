@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import get_args
@@ -10,6 +9,7 @@ from typing import get_args
 from babygun.consumer.membership import Membership
 from babygun.email.sending_domains import DomainStatus, SendingDomain
 from babygun.runtime import metrics
+from babygun.runtime.clock import since_boot
 from babygun.smtp import SmtpPool
 from babygun.worker.dispatch import Dispatch
 
@@ -42,7 +42,7 @@ def show_membership(membership: Membership) -> None:
     identity = membership.identity
     margin = 0.0
     if identity is not None and identity.trusted:
-        margin = max(0.0, identity.trusted_until - time.monotonic())
+        margin = max(0.0, identity.trusted_until - since_boot())
     metrics.LEASE_MARGIN.show(margin)
     metrics.SLICE_SHARDS.show(membership.slice.end - membership.slice.first)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
+
+import pytest
 
 from babygun.etcd import EtcdClient, Lease
+from babygun.runtime.clock import since_boot
 from tests.support.etcd_server import EtcdServer
 from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
+from tests.support.sleeping import sleep_for
 
 
 async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
@@ -17,13 +20,13 @@ async def test_lease_that_runs_outlives_its_ttl_and_close_takes_its_keys(
     key = etcd_prefix.encode() + b"k"
     ttl = 10  # s; it is renewed every third of it, and a busy process may be late
     lease = Lease(etcd, ttl)
-    began = time.monotonic()
+    began = since_boot()
     await lease.start()
     await etcd.put(key, b"", lease.lease_id)
     running = asyncio.create_task(lease.run())
     async with asyncio.timeout(PATIENCE):
-        while time.monotonic() < began + ttl + 1:
-            assert began < lease.trusted_until <= time.monotonic() + ttl - lease.margin
+        while since_boot() < began + ttl + 1:
+            assert began < lease.trusted_until <= since_boot() + ttl - lease.margin
             await asyncio.sleep(0.1)
     assert await etcd.get(key) is not None
     await lease.close()
@@ -53,7 +56,7 @@ async def test_lease_etcd_silent_past_the_ttl_is_distrusted_before_it_is_lost(
         server.pause()
         async with asyncio.timeout(PATIENCE):
             await lease.lost.wait()
-            assert time.monotonic() >= lease.trusted_until + lease.margin
+            assert since_boot() >= lease.trusted_until + lease.margin
             await running
         server.resume()
         await lease.close()
@@ -102,3 +105,17 @@ async def test_lease_goes_on_although_each_answer_takes_more_than_a_third_of_it(
         proxy.late_by = 0.0
         await lease.close()
         await running
+
+
+async def test_lease_is_not_trusted_after_the_machine_has_slept(
+    etcd: EtcdClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """etcd has let it expire meanwhile, and another process has what hung on it."""
+    lease = Lease(etcd, 600)
+    await lease.start()
+    assert lease.trusted
+    sleep_for(600.0, monkeypatch)
+    assert not lease.trusted
+    await asyncio.wait_for(lease.run(), PATIENCE)
+    assert lease.lost.is_set()
+    await etcd.revoke(lease.lease_id)

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from babygun.runtime.clock import at_ms, format_time, parse_time, utc_now
+from babygun.runtime.clock import at_ms, format_time, parse_time, since_boot, utc_now
+from tests.support.sleeping import sleep_for
 
 
 def test_time_is_cut_to_milliseconds_and_read_as_it_was_written() -> None:
@@ -29,3 +30,11 @@ def test_milliseconds_become_exactly_that_time(ms: int) -> None:
 def test_text_that_is_no_time_is_refused() -> None:
     with pytest.raises(ValueError, match="does not match"):
         parse_time("yesterday")
+
+
+def test_seconds_since_the_boot_go_on_while_the_machine_sleeps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = since_boot()
+    sleep_for(3600.0, monkeypatch)
+    assert since_boot() >= before + 3600.0

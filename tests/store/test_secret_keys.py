@@ -18,6 +18,7 @@ from babygun.store.secret_keys import PERIOD, SecretKey
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed
+from tests.support.sleeping import sleep_for
 
 YEAR = 365 * 86_400
 
@@ -83,8 +84,7 @@ async def test_use_renews_a_keys_lease_once_a_day(
         await keys.current()
         await keys.find(key.kid)
     assert renewed == [lease]
-    tomorrow = module.time.monotonic() + 86_400
-    monkeypatch.setattr(module.time, "monotonic", lambda: tomorrow)
+    sleep_for(86_400.0, monkeypatch)
     await keys.find(key.kid)
     assert renewed == [lease, lease]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from babygun.etcd import EtcdClient
+from babygun.runtime.clock import since_boot
 
 _SHARED_KEYS = 1000  # of one lease: etcd deletes them all at once
 _SHARED_SECONDS = 86_400.0  # for which it takes new keys
@@ -19,8 +18,8 @@ class SharedLeases:
 
     async def one(self) -> int:
         """A lease for one more key. Raises EtcdError."""
-        if not self._room or time.monotonic() >= self._until:
-            began = time.monotonic()
+        if not self._room or since_boot() >= self._until:
+            began = since_boot()
             self._lease, self._room = await self._client.grant(self._ttl), _SHARED_KEYS
             self._until = began + _SHARED_SECONDS
         self._room -= 1

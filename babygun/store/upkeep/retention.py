@@ -14,13 +14,12 @@ from __future__ import annotations
 import asyncio
 import copy
 import math
-import time
 from contextlib import suppress
 from contextvars import Context
 
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown
 from babygun.etcd import EtcdClient
-from babygun.runtime.clock import utc_now
+from babygun.runtime.clock import since_boot, utc_now
 from babygun.store.keys import Keys
 
 # s, that a lease takes new keys, a tenth of the retention at most: keys are kept so much longer.
@@ -88,10 +87,10 @@ class LeasePool:
             self._room, self._key = 0, b""
 
     def _full(self, keys: int) -> bool:
-        return self._room < keys or time.monotonic() >= self._until
+        return self._room < keys or since_boot() >= self._until
 
     async def _grant(self) -> None:
-        granted = time.monotonic()
+        granted = since_boot()
         lease_id, _ = await asyncio.gather(self._client.grant(self._ttl), self._close())
         key = self._keys.retention(self._kind, utc_now(), lease_id)
         await self._client.put(key, b"", lease_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+import pytest
+
 from babygun.errors import EtcdUnavailable
 from babygun.etcd import EtcdClient
 from babygun.store.keys import range_end
@@ -13,6 +15,7 @@ from tests.support.invariants import check_invariants
 from tests.support.processes import PATIENCE
 from tests.support.proxy import proxy_to
 from tests.support.rig import Rig, changed, rig_for
+from tests.support.sleeping import sleep_for
 from tests.support.tries import failed_softly
 
 
@@ -63,6 +66,16 @@ async def test_lease_is_shared_up_to_its_number_of_keys(rig: Rig) -> None:
     assert await rig.store.client.keep_alive(leases[0]) >= 600
     pool.forget(leases[-1])
     assert await pool.lease(1) not in leases
+
+
+async def test_lease_takes_no_new_keys_after_the_machine_has_slept(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others count its time from before the sleep, and revoke it as old."""
+    pool = LeasePool(rig.store.client, rig.store.keys, "idempotency", 86_400)
+    lease = await pool.lease(1)
+    sleep_for(86_400.0, monkeypatch)
+    assert await pool.lease(1) != lease
 
 
 async def test_lease_that_is_full_says_how_much_hangs_on_it(rig: Rig) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from babygun.routing.providers import Limits, Provider, Rate
 from babygun.routing.sites import Site
+from babygun.runtime.clock import since_boot
 from babygun.store.cluster.checkin import Identity
 from babygun.worker.sites.permits import PermitsNow, SitePermits
 from babygun.worker.sites.slot import Slot
@@ -221,5 +222,5 @@ async def test_slot_of_a_lease_that_is_not_trusted_opens_no_connection(rig: Rig)
     now = time.monotonic()
     slot = permits.slots[1] = Slot(permits, 1, now=now, created=1, identity=identity)
     assert permits.try_take(nobody) is None
-    identity.trusted_until = now + 30
+    identity.trusted_until = since_boot() + 30
     assert permits.try_take(nobody) is slot
