@@ -55,7 +55,7 @@ class Adapting:
     ) -> None:
         self._store, self._worker_id, self._workers = store, worker_id, workers
         self._changed = changed
-        self._shared = SharedLimits(store, self._took_in)
+        self.followed = self._shared = SharedLimits(store, self._took_in)
         self._learned: dict[str, _Learned] = {}  # by site
         self._progress: dict[str, Progress] = {}  # of sites that take less now
         self._writing: dict[str, asyncio.Task[None]] = {}

@@ -63,7 +63,7 @@ class SiteHolds:
         self._worker_id, self._wake = worker_id, wake
         self._call_due, self._ended = due, ended
         self._recovered = recovered
-        self._holds = Holds(store, self._changed)
+        self.followed = self._holds = Holds(store, self._changed)
         self._beginning: dict[str, asyncio.Task[None]] = {}  # by name
         self._ended_at: dict[str, float] = {}  # by name, time.monotonic()
         self._due: set[str] = set()  # held sites that may be probed now

@@ -27,6 +27,7 @@ from babygun.worker.sites import reports
 from babygun.worker.sites.adapting import Adapting
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.sites.keeper import SlotKeeper
+from babygun.worker.sites.outlived import Outlived
 from babygun.worker.sites.permits import PermitsNow, SitePermits
 from babygun.worker.sites.replies import SiteReplies
 from babygun.worker.sites.reports import Reports, Waiting
@@ -78,6 +79,7 @@ class Sites:
         self._adapting = Adapting(
             store, worker_id=self._worker_id, workers=workers, changed=self._limits_changed
         )
+        self._outlived = Outlived(store, self.holds.followed, self._adapting.followed)
         self._replies = SiteReplies(
             self._permits, self._adapting, self.holds, self._asked_elsewhere
         )
@@ -107,6 +109,7 @@ class Sites:
         await self._replies.close()
         await self._keeper.close()
         await self._adapting.close()
+        await self._outlived.close()
 
     @property
     def states(self) -> Mapping[str, SitePermits]:
@@ -194,6 +197,7 @@ class Sites:
             now = time.monotonic()
             self._adapting.look(now)
             self._keeper.look(now)
+            self._outlived.look()
             if (live := self._workers()) != self._live:
                 self._live = live
                 for permits in list(self._permits.values()):
