@@ -7,8 +7,8 @@ oldest ones: they have failed, as after their last try. They hang on a lease the
 replayed while it lasts, and be shed.
 
 Each notice is moved in a transaction that compares its revision, as a replay does it. So it needs
-no owner, and a busy owner does not hold it up. The owner may have the notice in memory. If it sends
-it all the same, its result takes the place of the failure.
+no owner, and a busy owner does not hold it up. The owner may have the notice in memory. If it was
+ready, and is sent all the same, its result may take the place of the failure.
 """
 
 from __future__ import annotations

@@ -223,7 +223,8 @@ async def finish(
             ops = _writes(store, webhook_id, outcomes, lease)
             if health is not None:
                 ops.append(put(store.keys.webhook_health(webhook_id), codec.encode_state(health)))
-            # A replay moves what is due; what is ready is the owner's alone.
+            # A replay moves what is due. What is ready moves only where etcd is short of room: then
+            # it has failed, and its result may take the failure's place.
             due = [one for one in outcomes if one.stored.key.startswith(store.keys.due_notices)]
             compared = due or (outcomes[:1] if unsure else ())
             compares = [owner, *only_if, *_unwritten(compared)]

@@ -27,6 +27,8 @@ from babygun.store.erasure.erasure import Report, erase_recipient
 from babygun.store.erasure.export import export
 from babygun.store.erasure.search import Place, Search, place_of
 from babygun.store.keys import range_end
+from babygun.store.upkeep.fullness import Fullness
+from babygun.store.upkeep.waiting_notices import WaitingNotices
 from babygun.store.webhooks.notices import Outcome, give_back, read_ready, take
 from babygun.store.webhooks.notices import finish as finish_notices
 from babygun.store.webhooks.replay import replay_ids
@@ -370,6 +372,20 @@ async def compacted(rig: Rig) -> None:
     revision = await rig.store.client.put(rig.store.keys.prefix + b"any", b"")
     await rig.store.client.delete(rig.store.keys.prefix + b"any")
     await rig.store.client.compact(revision, timeout=60)
+
+
+async def test_worker_whose_notice_was_given_up_does_not_write_the_address_back(rig: Rig) -> None:
+    webhook = await new_webhook(rig.store)
+    await rig.send(ANN, BOB)
+    taken = await take(rig.store, webhook.id, worker_id="w1", lease_id=await lease(rig))
+    assert taken is not None
+    (stored,) = (await read_ready(rig.store, webhook.id, 10)).notices
+    small = Fullness(rig.store.client, 1000)
+    assert await WaitingNotices(rig.store, small).give_up(1000, 0.9) > 0
+    assert (await erase(rig)).notices == 1
+    sent = Outcome(stored, codec.decode_notice(stored.value))
+    assert not await finish_notices(rig.store, webhook.id, taken.token, [sent])
+    assert await naming(rig.store) == []
 
 
 async def test_worker_that_has_notices_in_memory_does_not_write_the_address_back(rig: Rig) -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
 from babygun.errors import LeaseNotFound
+from babygun.etcd import Txn, TxnResult
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
 from babygun.store import Store, codec
 from babygun.store.access.clients import create_client
 from babygun.store.keys import NoticeRef, range_end
-from babygun.store.upkeep import compaction, ending, trusted_clock
+from babygun.store.upkeep import compaction, ending, trusted_clock, waiting_notices
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.shedding import Shedding
 from babygun.store.upkeep.timeline import Timeline
+from babygun.store.upkeep.waiting_notices import REASON, WaitingNotices
 from babygun.store.webhooks.change import create_webhook, delete_webhook
 from babygun.store.webhooks.notices import (
     Outcome,
@@ -220,6 +223,52 @@ async def test_due_notice_that_is_replayed_while_it_is_sent_is_ready_and_nowhere
     assert set(await owned.sent()) == {third.event_id} | (set() if again else {other.event_id})
     stored = await owned.store.client.get(owned.store.keys.webhook_health(owned.id))
     assert stored is not None and codec.decode_state(stored.value, WebhookHealth) == health
+
+
+async def test_notice_that_is_given_up_for_room_while_it_is_sent_is_in_one_place(
+    owned: Owned,
+) -> None:
+    """The result of a ready one counts. One that was due stays failed."""
+    token = await owned.token()
+    first, second, third = await owned.ready()
+    waits = Outcome(first, codec.decode_notice(first.value), utc_now())
+    assert await finish(owned.store, owned.id, token, [waits])
+    [due], _ = await read_due(owned.store, owned.id, utc_now(), 10)
+    room = WaitingNotices(owned.store, Fullness(owned.store.client, 1000))
+    while room.count < 3:
+        assert await room.give_up(10_000, 0.9) > 0
+    assert not await owned.ready()
+    assert {one.last.error for one, _ in (await owned.sent()).values() if one.last} == {REASON}
+    assert all(on_lease for _, on_lease in (await owned.sent()).values())
+    for one in (due, second):
+        assert await finish(owned.store, owned.id, token, [ended(one)])
+    states = {event: one.state for event, (one, _) in (await owned.sent()).items()}
+    ids = (first.event_id, second.event_id, third.event_id)
+    assert [states[one] for one in ids] == ["failed", "sent", "failed"]
+    assert await replay_ids(owned.store, owned.id, [third.event_id]) == [third.event_id]
+    assert [one.event_id for one in await owned.ready()] == [third.event_id]
+
+
+async def test_notice_that_changes_while_it_is_given_up_for_room_stays(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner was faster. Those of a webhook that is deleted by then leave nothing, too."""
+    token = await owned.token()
+    first, *others = await owned.ready()
+    submit = owned.store.batcher.submit
+    late = [ended(first)]
+
+    async def delayed(txn: Txn, **more: Any) -> TxnResult:
+        if late:
+            assert await finish(owned.store, owned.id, token, [late.pop()])
+        return await submit(txn, **more)
+
+    room = WaitingNotices(owned.store, Fullness(owned.store.client, 1 << 20))
+    monkeypatch.setattr(waiting_notices, "WAITING", 0.0)
+    monkeypatch.setattr(owned.store.batcher, "submit", delayed)
+    await room.give_up(1 << 20, 0.9)
+    states = {event: one.state for event, (one, _) in (await owned.sent()).items()}
+    assert states[first.event_id] == "sent" and room.count == len(others)
 
 
 async def test_health_is_written_though_all_results_are_of_notices_that_were_replayed(
