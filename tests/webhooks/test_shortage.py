@@ -27,6 +27,7 @@ from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed, rig_for
 from tests.support.scraping import scraped
 from tests.support.webhook_server import Request, WebhookServer
+from tests.webhooks.stage import Stage
 
 QUOTA = 24 << 20
 CLOSED = "http://127.0.0.1:1/hook"
@@ -71,14 +72,20 @@ async def small(rig: Rig) -> AsyncIterator[Rig]:
                 await asyncio.wait_for(task, 60)
 
 
-async def flood(rig: Rig, guard: QuotaGuard) -> None:
-    """E-mails of a client, until the API would refuse them."""
+async def flood(rig: Rig, webhook: Webhook, guard: QuotaGuard) -> None:
+    """Events that wait, and then e-mails of the client until the API would refuse them.
+
+    All keys are small: a compaction writes the pages of 2,000 keys again, before it frees the old.
+    """
+    stage, size = Stage(rig), fullness.Fullness(rig.store.client, QUOTA)
+    while (await size.measure()).in_use < 0.75 * QUOTA:
+        await stage.notices(webhook, 1000, text=secrets.token_hex(200))
     while True:
         await guard.measure()
         if guard.full:
             return
         await asyncio.gather(
-            *(rig.send(f"r{n}@example.org", subject=secrets.token_hex(1000)) for n in range(50))
+            *(rig.send(f"r{n}@example.org", subject=secrets.token_hex(100)) for n in range(50))
         )
         await rig.emptied(rig.store.keys.jobs)
 
@@ -98,6 +105,7 @@ async def hooked(rig: Rig, url: str) -> Webhook:
     return webhook
 
 
+@pytest.mark.timeout(300)  # a busy machine takes a minute
 async def test_webhook_that_is_down_keeps_no_client_from_sending(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -106,7 +114,7 @@ async def test_webhook_that_is_down_keeps_no_client_from_sending(
     async with small(rig) as own:
         webhook, guard = await hooked(own, CLOSED), QuotaGuard(own.store)
         for _ in range(2):
-            await flood(own, guard)
+            await flood(own, webhook, guard)
             await accepted_again(own, guard)
         assert [email.status for email in await own.ended(await own.send("bob@example.org"))]
         given_up = scraped("worker").since(before, "babygun_shed_total", kind="waiting")
@@ -116,6 +124,7 @@ async def test_webhook_that_is_down_keeps_no_client_from_sending(
         assert not await own.store.client.alarms()
 
 
+@pytest.mark.timeout(300)  # a busy machine takes a minute
 async def test_webhook_that_is_slow_keeps_no_client_from_sending(
     rig: Rig, receiver: WebhookServer
 ) -> None:
@@ -128,7 +137,7 @@ async def test_webhook_that_is_slow_keeps_no_client_from_sending(
     receiver.answer = late
     async with small(rig) as own:
         webhook, guard = await hooked(own, receiver.url), QuotaGuard(own.store)
-        await flood(own, guard)
+        await flood(own, webhook, guard)
         await accepted_again(own, guard)
         answers.set()
         keys = own.store.keys
@@ -149,7 +158,8 @@ async def test_notice_that_is_given_up_says_why_and_can_be_replayed(rig: Rig) ->
     await rig.send("ann@example.org")
     size = fullness.Fullness(store.client, 1000)
     size.add(fullness.Size(1.0, 900, 900, 1))
-    waiting = waiting_notices.WaitingNotices(store, size)
+    freed = compaction.Compaction(store.client, size, store.keys.cluster)
+    waiting = waiting_notices.WaitingNotices(store, size, freed)
     assert await waiting.give_up(1000, 0.9) > 0 and waiting.count == 1
     [delivery] = (await list_notices(store, webhook.id, state="failed", limit=9, cursor=None))[0]
     assert delivery.notice.last is not None

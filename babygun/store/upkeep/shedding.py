@@ -76,7 +76,7 @@ class Shedding:
         self._retentions = {"emails": settings.retention, "notices": settings.webhook_retention}
         self._fullness, self._compaction = fullness, compaction
         self.reserve = Reserve(store, fullness)
-        self.waiting = WaitingNotices(store, fullness)
+        self.waiting = WaitingNotices(store, fullness, compaction)
         self.shed = {"contents": 0, "notices": 0, "emails": 0}
         self._pending: list[_Shed] = []
         self._logged_at = -_LOG_AGAIN

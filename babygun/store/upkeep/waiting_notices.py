@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from typing import NamedTuple
 
 from babygun.errors import LeaseNotFound, OutOfSpace
@@ -27,15 +26,17 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import NoticeRef, range_end
 from babygun.store.store import Store
+from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
 
 log = get_logger("store")
 
 REASON = "etcd was short of room"  # the error of a notice that was given up here
 WAITING = 0.10  # of the quota, that all notices that wait may take
-# Of the quota, that one round may write. What it replaces is free only after a compaction. And fast
-# growth looks as if etcd would soon be full.
-_OF_QUOTA = 0.002
+# Of the quota, that one round may write: fast growth looks as if etcd would soon be full. And that
+# may be written before a compaction frees what it replaces: far less than the reserve.
+_OF_QUOTA, _UNTIL_COMPACTED = 0.002, 0.02
+_WAIT = 2.0  # times the lead of a compaction; what was replaced longer ago counts as free
 _MOST_PAGES = 100  # of one round
 _PAGE, _PAGE_BYTES = 100, 512 << 10  # notices, and their bytes, of one read
 _AT_ONCE = 20  # webhooks of one look
@@ -56,22 +57,41 @@ class _Waiting(NamedTuple):
         return self.number * self.mean
 
 
+class _GivenUp(NamedTuple):
+    """``revision``: that etcd had after it."""
+
+    at: float
+    revision: int
+    bytes: float
+
+
 class WaitingNotices:
     """One round is :meth:`give_up`. ``count``: how many were given up so far."""
 
-    def __init__(self, store: Store, fullness: Fullness) -> None:
-        self._store, self._fullness = store, fullness
+    def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
+        self._store, self._fullness, self._compaction = store, fullness, compaction
         self._waiting: dict[str, _Waiting] = {}  # by webhook
         self._looked = -_LOOK_AGAIN
-        self._given_up: deque[tuple[float, float]] = deque()  # when, and bytes
+        self._given_up: list[_GivenUp] = []  # lately
         self.count = 0
 
     @property
     def coming(self) -> float:
         """Bytes that were given up a moment ago: they are free once their lease is shed."""
-        while self._given_up and time.monotonic() - self._given_up[0][0] > _COMING:
-            self._given_up.popleft()
-        return sum(size for _, size in self._given_up)
+        begin = time.monotonic() - _COMING
+        return sum(one.bytes for one in self._given_up if one.at > begin)
+
+    @property
+    def _replaced(self) -> float:
+        """Bytes of the old keys that no compaction has freed yet."""
+        compacted, begin = self._compaction.compacted, time.monotonic() - self._free_after
+        return sum(
+            one.bytes for one in self._given_up if one.revision > compacted and one.at > begin
+        )
+
+    @property
+    def _free_after(self) -> float:
+        return _WAIT * self._compaction.lead
 
     async def give_up(self, need: float, full: float) -> float:
         """Gives up the oldest notices that take ``need`` bytes, as far as there are too many.
@@ -82,7 +102,10 @@ class WaitingNotices:
         fullness = self._fullness
         await self._look()
         too_many = sum(one.bytes for one in self._waiting.values()) - WAITING * fullness.quota
-        most, done = min(need, too_many, _OF_QUOTA * fullness.quota), 0.0
+        may_write = min(
+            _OF_QUOTA * fullness.quota, _UNTIL_COMPACTED * fullness.quota - self._replaced
+        )
+        most, done = min(need, too_many, may_write), 0.0
         counts: dict[str, int] = {}
         try:
             for _ in range(_MOST_PAGES):
@@ -96,7 +119,10 @@ class WaitingNotices:
         except OutOfSpace:
             log.info("notices kept", error="etcd takes no writes")
         if counts:
-            self._given_up.append((time.monotonic(), done))
+            now, revision = time.monotonic(), (await fullness.measure()).revision
+            kept = max(_COMING, self._free_after)
+            self._given_up = [one for one in self._given_up if now - one.at < kept]
+            self._given_up.append(_GivenUp(now, revision, done))
         for webhook_id, count in counts.items():
             self.count += count
             SHED["waiting"].inc(count)

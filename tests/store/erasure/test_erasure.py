@@ -27,6 +27,7 @@ from babygun.store.erasure.erasure import Report, erase_recipient
 from babygun.store.erasure.export import export
 from babygun.store.erasure.search import Place, Search, place_of
 from babygun.store.keys import range_end
+from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.waiting_notices import WaitingNotices
 from babygun.store.webhooks.notices import Outcome, give_back, read_ready, take
@@ -381,7 +382,8 @@ async def test_worker_whose_notice_was_given_up_does_not_write_the_address_back(
     assert taken is not None
     (stored,) = (await read_ready(rig.store, webhook.id, 10)).notices
     small = Fullness(rig.store.client, 1000)
-    assert await WaitingNotices(rig.store, small).give_up(1000, 0.9) > 0
+    compaction = Compaction(rig.store.client, small, rig.store.keys.cluster)
+    assert await WaitingNotices(rig.store, small, compaction).give_up(1000, 0.9) > 0
     assert (await erase(rig)).notices == 1
     sent = Outcome(stored, codec.decode_notice(stored.value))
     assert not await finish_notices(rig.store, webhook.id, taken.token, [sent])

@@ -17,6 +17,7 @@ from babygun.store import Store, codec
 from babygun.store.access.clients import create_client
 from babygun.store.keys import NoticeRef, range_end
 from babygun.store.upkeep import compaction, ending, trusted_clock, waiting_notices
+from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.ending import Ending
 from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import Reserve
@@ -225,8 +226,17 @@ async def test_due_notice_that_is_replayed_while_it_is_sent_is_ready_and_nowhere
     assert stored is not None and codec.decode_state(stored.value, WebhookHealth) == health
 
 
+def short_of_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> WaitingNotices:
+    """No notice may wait."""
+    monkeypatch.setattr(waiting_notices, "WAITING", 0.0)
+    fullness = _Fake(store.client, 1 << 20)
+    fullness.add(Size(100.0, 900_000, 900_000, 1))
+    compaction = Compaction(store.client, fullness, store.keys.cluster)
+    return WaitingNotices(store, fullness, compaction)
+
+
 async def test_notice_that_is_given_up_for_room_while_it_is_sent_is_in_one_place(
-    owned: Owned,
+    owned: Owned, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The result of a ready one counts. One that was due stays failed."""
     token = await owned.token()
@@ -234,7 +244,7 @@ async def test_notice_that_is_given_up_for_room_while_it_is_sent_is_in_one_place
     waits = Outcome(first, codec.decode_notice(first.value), utc_now())
     assert await finish(owned.store, owned.id, token, [waits])
     [due], _ = await read_due(owned.store, owned.id, utc_now(), 10)
-    room = WaitingNotices(owned.store, Fullness(owned.store.client, 1000))
+    room = short_of_room(owned.store, monkeypatch)
     while room.count < 3:
         assert await room.give_up(10_000, 0.9) > 0
     assert not await owned.ready()
@@ -263,8 +273,7 @@ async def test_notice_that_changes_while_it_is_given_up_for_room_stays(
             assert await finish(owned.store, owned.id, token, [late.pop()])
         return await submit(txn, **more)
 
-    room = WaitingNotices(owned.store, Fullness(owned.store.client, 1 << 20))
-    monkeypatch.setattr(waiting_notices, "WAITING", 0.0)
+    room = short_of_room(owned.store, monkeypatch)
     monkeypatch.setattr(owned.store.batcher, "submit", delayed)
     await room.give_up(1 << 20, 0.9)
     states = {event: one.state for event, (one, _) in (await owned.sent()).items()}
