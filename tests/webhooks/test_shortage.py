@@ -137,8 +137,9 @@ async def test_webhook_that_is_slow_keeps_no_client_from_sending(
     receiver.answer = late
     async with small(rig) as own:
         webhook, guard = await hooked(own, receiver.url), QuotaGuard(own.store)
-        await flood(own, webhook, guard)
-        await accepted_again(own, guard)
+        for _ in range(2):
+            await flood(own, webhook, guard)
+            await accepted_again(own, guard)
         answers.set()
         keys = own.store.keys
         await own.emptied(keys.webhook_notices(webhook.id))
