@@ -192,14 +192,11 @@ class MxDestinations:
 
         A domain without a mail host gets a site of its own: its mail then ends as DNS says.
         """
-        before = self._sites.get(queue)
         try:
-            return await self.find_site(queue)
+            return (await self._find_hosts(queue, again=True))[1]
         except NoMailHost:
             return self._sites.get(queue)
         except DnsError:
-            if before is not None:
-                _remember(self._sites, queue, before, _SITES)
             return None
 
     async def find(self, queue: str, route: Route) -> MxDestination:
@@ -218,14 +215,20 @@ class MxDestinations:
         _remember(self._hosts, queue, (time.monotonic() + _FRESH, found), _HOSTS)
         return found
 
-    async def _find_hosts(self, queue: str) -> tuple[MailHosts, Site]:
+    async def _find_hosts(self, queue: str, *, again: bool = False) -> tuple[MailHosts, Site]:
+        """``again``: where DNS does not answer, nothing changes."""
         domain = queue.removeprefix(MX)
         if self._ours is None:
             self._ours = await asyncio.to_thread(_names_of_ours, self._settings)
         try:
             hosts = await mail_hosts(self._looks.resolver, domain, ours=self._ours)
-        except (NoMailHost, DnsError):
+        except NoMailHost:
+            self._hosts.pop(queue, None)  # else its mail goes to them once more
             _remember(self._sites, queue, site_of_domain(domain, self._providers), _SITES)
+            raise
+        except DnsError:
+            if not again:
+                _remember(self._sites, queue, site_of_domain(domain, self._providers), _SITES)
             raise
         site = self._site_of(hosts)
         _remember(self._sites, queue, site, _SITES)

@@ -11,13 +11,14 @@ import pytest
 import pytest_asyncio
 
 from babygun.dns import LookupFailed
+from babygun.dns import resolver as dns_resolver
 from babygun.routing import host_addresses, mx_destinations
 from babygun.routing.destination import Destination, NoDestination, NoSource
 from babygun.routing.mx import NoMailHost
 from babygun.routing.routes import Routes, load_routes
 from babygun.routing.server import Server
 from babygun.runtime.settings import Settings
-from tests.support.dns_servers import failing, scripted, serving
+from tests.support.dns_servers import Zone, failing, scripted, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -258,3 +259,33 @@ async def test_ipv6_that_leads_nowhere_is_not_asked_for_unless_the_host_has_noth
     assert await addresses(routes, "six") == ["2606:4700::6"]
     allowed = routes_with(dns, allow_networks=(ip_network("::1"),))
     assert (await addresses(allowed, "plain"))[0] == "2606:4700::1"
+
+
+async def test_hosts_of_a_domain_that_takes_no_mail_any_more_are_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its mail would be refused by them, and would go back to its new site, again and again."""
+    monkeypatch.setattr(dns_resolver, "_LONGEST", 0.0)
+    zone = Zone({("a.example", "MX"): ["10 mx.old.example."]})
+    async with scripted(zone) as resolver:
+        routes = routes_with(resolver)
+        assert (await find(routes, "a")).site.name == "mx:mx.old.example"
+        zone.records["a.example", "MX"] = ["0 ."]
+        site = await routes.find_site_again("mx:a.example")
+        assert site and site.name == "mx:a.example"
+        with pytest.raises(NoMailHost, match="null MX"):
+            await find(routes, "a")
+
+
+async def test_domain_that_dns_does_not_answer_about_any_more_keeps_its_site_and_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dns_resolver, "_LONGEST", 0.0)
+    answers = [Zone({("a.example", "MX"): ["10 mx.old.example."]}), failing]
+    async with scripted(lambda query, by_tcp: answers[0](query, by_tcp)) as resolver:
+        routes = routes_with(resolver)
+        found = await find(routes, "a")
+        del answers[0]
+        assert await routes.find_site_again("mx:a.example") is None
+        assert routes.known_site("mx:a.example") is found.site
+        assert await find(routes, "a") is found
