@@ -66,7 +66,7 @@ class Dispatch:
         """
         settings = store.settings
         self._store, self._membership, self._attempts = store, membership, attempts
-        self._sites = sites
+        self._sites, self._site_of = sites, site_of
         self.ready = ReadyJobs(settings.worker_ready, site_of)
         self.slots = Slots(
             total=settings.worker_concurrency,
@@ -134,11 +134,12 @@ class Dispatch:
             self.slots.end(site, attempt.job)
         self._sites.ended(site)
         if attempt.crowded is not None:
-            self._crowded.turned_away(site.name, attempt.crowded)
+            self._crowded.turned_away(attempt.went_to.name, attempt.crowded)
         elif attempt.claim is not None:
-            self._crowded.ended(site.name)
-        if attempt.moved:
-            self.ready.refile(attempt.ref.queue, attempt.went_to)
+            self._crowded.ended(attempt.went_to.name)
+        if attempt.moved:  # a newer try may have found a third site
+            queue = attempt.ref.queue
+            self.ready.refile(queue, self._site_of(queue) or attempt.went_to)
         if attempt.probe and (
             attempt.claim is None or attempt.crowded or attempt.put_off or attempt.moved
         ):

@@ -17,6 +17,7 @@ from babygun.email.model import Job
 from babygun.routing.providers import load_providers
 from babygun.routing.sites import Site, site_of_relay
 from babygun.runtime.settings import Settings
+from babygun.smtp.replies import Reply
 from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt
 from babygun.worker.dispatch import Dispatch
@@ -275,3 +276,51 @@ async def test_tries_at_hosts_that_do_not_answer_leave_their_slots_to_others() -
         await asyncio.wait(dispatch.in_flight.tasks.values())
         await asyncio.sleep(0)  # lets the ends of the tasks be noted
         assert not dispatch.in_flight and not dispatch.slots.by_label()
+
+
+async def test_try_that_is_turned_away_by_another_site_makes_that_one_pause() -> None:
+    old, new = site_of_relay("old", None), site_of_relay("new", None)
+    async with dispatching({"x": old, "y": old}.get) as (dispatch, attempts):
+        for crowded in (Reply("greeting", 421, "4.7.0", "Too many connections"), None):
+            await moved_try(dispatch, attempts, new, crowded)
+            paused = dispatch.slots.obstacle(new, SMALL)
+            assert (paused == "limit") is (crowded is not None)
+            assert dispatch.slots.obstacle(old, SMALL) is None
+
+
+async def moved_try(
+    dispatch: Dispatch, attempts: FakeAttempts, to: Site, crowded: Reply | None
+) -> None:
+    """A try that another site than its own took, or turned away."""
+    dispatch.ready.add(JobRef("e1", "x"), SMALL)
+    dispatch.wake()
+    await attempts.started.get()
+    [attempt] = dispatch.in_flight.tries()
+    attempt.progress.site, attempt.crowded, attempt.claim = to, crowded, cast(Any, "some claim")
+    await end_first(dispatch, attempts)
+
+
+async def end_first(dispatch: Dispatch, attempts: FakeAttempts) -> None:
+    attempts.answers.put_nowait(False)
+    await asyncio.wait(dispatch.in_flight.tasks.values(), return_when="FIRST_COMPLETED")
+    await asyncio.sleep(0)  # lets the end of the task be noted
+
+
+async def test_queue_stays_at_its_newest_site_when_an_older_try_ends_elsewhere() -> None:
+    sites = {name: site_of_relay(name, None) for name in ("old", "new", "newest")}
+    known = {"x": sites["old"]}
+    async with dispatching(known.get) as (dispatch, attempts):
+        cast(FreeSites, dispatch._sites).held.add("shop.test")
+        for n in range(2):
+            dispatch.ready.add(JobRef(f"e{n}", "x"), SMALL)
+        waiting = JobRef("e2", "x")
+        dispatch.ready.add(waiting, Job(1, 1, sender="shop.test"))
+        dispatch.wake()
+        for _ in range(2):
+            await attempts.started.get()
+        first, second = dispatch.in_flight.tries()
+        first.progress.site, second.progress.site = sites["newest"], sites["new"]
+        known["x"] = sites["newest"]
+        for _ in range(2):
+            await end_first(dispatch, attempts)
+            assert [ref for ref, _ in dispatch.ready.waiting_of("newest")] == [waiting]
