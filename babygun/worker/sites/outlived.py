@@ -7,7 +7,7 @@ each start and with each new leader: on a laptop that is started daily no lease 
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from babygun.errors import EtcdError
 from babygun.runtime.clock import utc_now
@@ -55,17 +55,26 @@ class Outlived:
         try:
             if (now := await self._clock.now()) is None:
                 return
-            over = now.earliest - _LATE
-            for held in holds:
-                if held.hold.until <= over and not await store_holds.end(self._store, held):
-                    await self._holds.read()  # another worker was first
-            for kept in limits:
-                if kept.lowered.until <= over and not await store_limits.end(
-                    self._store, kept.name, kept
-                ):
-                    await self._limits.read()
+            await self._end_holds(holds, now.earliest - _LATE)
+            await self._end_limits(limits, now.earliest - _LATE)
         except EtcdError as error:  # the next look does it
             log.warning("duty failed", duty="outlived holds", error=str(error))
+
+    async def _end_holds(self, holds: list[Held], over: datetime) -> None:
+        known, late = self._holds.by_name, False  # late: another worker was first
+        for held in holds:
+            if held.hold.until <= over and known.get(held.name) is held:
+                late |= not await store_holds.end(self._store, held)
+        if late:
+            await self._holds.read()
+
+    async def _end_limits(self, limits: list[KeptLimits], over: datetime) -> None:
+        known, late = self._limits.by_name, False
+        for kept in limits:
+            if kept.lowered.until <= over and known.get(kept.name) is kept:
+                late |= not await store_limits.end(self._store, kept.name, kept)
+        if late:
+            await self._limits.read()
 
     async def close(self) -> None:
         if self._ending is not None:
