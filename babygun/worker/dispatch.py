@@ -114,7 +114,7 @@ class Dispatch:
             return self._begin_probe(site, job) if found == "held" else found
         if job.sender and self._sites.sender_held(site.name, job.sender):
             return "sender"
-        return self.slots.obstacle(site, job, self.ready.memory_kept_from(site))
+        return self.slots.obstacle(site, job, self.ready.overtaken)
 
     def _start(
         self, ref: JobRef, job: Job, site: Site, identity: Identity, *, probe: bool = False

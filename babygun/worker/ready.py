@@ -15,7 +15,7 @@ from babygun.email.model import Job
 from babygun.routing.sites import Site
 from babygun.store.keys import JobRef
 from babygun.worker.known_jobs import MOST_NAMES, UNKNOWN, KnownJobs
-from babygun.worker.slots import Obstacle
+from babygun.worker.slots import Obstacle, Overtaken
 from babygun.worker.turns import Line, SiteJobs, Turns
 
 Taken = tuple[JobRef, Job, Site]
@@ -68,19 +68,19 @@ class ReadyJobs(KnownJobs):
                 return self._take_back(jobs)
         return None
 
-    def memory_kept_from(self, site: Site) -> int:
-        """The bytes that this site has to leave to the one that has waited longest for memory.
+    @property
+    def overtaken(self) -> Overtaken | None:
+        """What has waited longest for memory, once others as large together have overtaken it.
 
-        Otherwise small e-mails of others would take each byte that gets free. They may overtake a
-        large one until they are as large together.
+        Otherwise smaller e-mails of others would take each byte that gets free.
         """
         if not self._memory:
-            return 0
+            return None
         first = next(iter(self._memory))
-        if first.site.name == site.name or first is not self._overtaken:
-            return 0
         size = self._next(first).size
-        return size if self._overtaking >= size else 0
+        if first is not self._overtaken or self._overtaking < size:
+            return None
+        return Overtaken(first.site.name, size)
 
     def _take_first(self, obstacle: Callable[[Site, Job], Obstacle | None]) -> Taken | None:
         """A job of those that waited for a share or for memory, if one may start."""
@@ -120,9 +120,10 @@ class ReadyJobs(KnownJobs):
 
     def _count_overtaking(self, job: Job) -> None:
         first = next(iter(self._memory), None)
-        if first is not self._overtaken:
+        if first is self._overtaken:
+            self._overtaking += job.size
+        else:
             self._overtaken, self._overtaking = first, 0
-        self._overtaking += job.size
 
     def take_probe(self, site: str, ref: JobRef | None = None) -> Taken | None:
         """A job of a held site, ``ref`` if that is still known; None where none is known."""
@@ -181,6 +182,8 @@ class ReadyJobs(KnownJobs):
         """What kept the site from starting may have changed: a job has ended, or a hold."""
         jobs = self._sites.get(site)
         if jobs is not None and jobs.aside is not None:
+            if jobs.line is not None and jobs is next(iter(self._memory), None):
+                return  # each take asks it first; it keeps its place
             self._leave(jobs)
             if jobs.line is not None:
                 self._turns.join(jobs, jobs.line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -24,6 +24,17 @@ KEPT_SITES = 32
 # held, slot, pace, sender: the site is held, it has no slot of those that all workers share, its
 # next message is seconds away, or only the mail of the job's sender is held. The dispatch says so.
 Obstacle = Literal["limit", "share", "half", "memory", "held", "slot", "pace", "sender"]
+
+
+# Of the memory. E-mails of this size are small: hundreds at a time leave much of it free.
+_SMALL = 1024
+
+
+class Overtaken(NamedTuple):
+    """An e-mail that waits for memory, while others have started. ``size``: of its content."""
+
+    site: str
+    size: int
 
 
 class _Use(Struct):
@@ -78,10 +89,10 @@ class Slots:
         """Whether no site may start anything."""
         return self._own_in_use >= self._own and self._shared_in_use >= self._shared
 
-    def obstacle(self, site: Site, job: Job, kept: int = 0) -> Obstacle | None:
+    def obstacle(self, site: Site, job: Job, overtaken: Overtaken | None = None) -> Obstacle | None:
         """What keeps this job from starting; None: nothing.
 
-        ``kept``: bytes of the memory that stay free for another site's e-mail.
+        ``overtaken``: for whom memory is kept.
         """
         name = site.name
         use = self._in_use.get(name)
@@ -95,9 +106,22 @@ class Slots:
         if job.size > self._memory:
             if self._oversize:
                 return "memory"
-        elif self._bytes + job.size + (kept if kept <= self._memory else 0) > self._memory:
+        elif self._bytes + job.size > self._memory or (
+            overtaken is not None
+            and self._bytes + job.size + self._kept_free(site, job, overtaken) > self._memory
+        ):
             return "memory"
         return "half" if sends >= self._half else None
+
+    def _kept_free(self, site: Site, job: Job, overtaken: Overtaken) -> int:
+        """The bytes that this job has to leave free. Small ones go on beside tries that hang.
+
+        If the other site has tries under way, their ends free memory for it.
+        """
+        if overtaken.site == site.name or overtaken.site in self._in_use:
+            return 0
+        small = job.size <= self._memory // _SMALL or overtaken.size > self._memory
+        return 0 if small else overtaken.size
 
     def allow(self, site: str, most: int | None) -> None:
         """Lets a site have fewer sends than its limit; None: no longer."""

@@ -230,34 +230,69 @@ def test_job_of_20_000_sites_is_taken_without_asking_them_all(limit: int, memory
     assert len(running) == min(100, memory) and asked.times <= 20_000
 
 
-def test_large_email_of_a_site_is_overtaken_by_as_many_bytes_at_most() -> None:
-    """It needs half of the memory, and another site has many e-mails that fit in between."""
-    ready = ready_jobs(limit=1000)
-    slots = Slots(total=100, memory=100, sites=2, limit=lambda site: 1000)
-    for n in range(200):
-        ready.add(JobRef(f"s{n}", "small"), Job(size=10, recipients=1))
-    running: list[tuple[str, Site, Job]] = []
+class Memory:
+    """A worker with memory for 10,000 bytes, and a backlog of e-mails of 1,000 to one site."""
 
-    def start_all() -> None:
-        def obstacle(site: Site, job: Job) -> Obstacle | None:
-            return slots.obstacle(site, job, ready.memory_kept_from(site))
+    def __init__(self) -> None:
+        self.ready = ready_jobs(limit=1000)
+        self.slots = Slots(total=100, memory=10_000, sites=2, limit=lambda site: 1000)
+        self.running: list[tuple[str, Site, Job]] = []
+        self.started: list[str] = []
+        for n in range(200):
+            self.ready.add(JobRef(f"m{n}", "backlog"), Job(size=1000, recipients=1))
 
-        while not slots.full and (taken := ready.take(obstacle)):
-            slots.start(taken[2], taken[1])
-            running.append((taken[0].email_id, taken[2], taken[1]))
+    def add(self, name: str, site: str, size: int) -> None:
+        self.ready.add(JobRef(name, site), Job(size=size, recipients=1))
 
-    start_all()
-    ready.add(JobRef("large", "other"), Job(size=50, recipients=1))
-    ready.add(JobRef("behind", "other"), SMALL)
-    started = []
-    for _ in range(30):
-        name, site, job = running.pop(0)
-        slots.end(site, job)
-        started.append(name)
-        ready.go_on(site.name)
-        start_all()
-    assert {"large", "behind"} <= {*started, *(name for name, _, _ in running)}
-    assert len([name for name in started if name.startswith("s")]) > 20, "the others go on"
+    def start(self) -> None:
+        """Starts what may start."""
+        while not self.slots.full and (taken := self.ready.take(self._obstacle)):
+            ref, job, site = taken
+            self.slots.start(site, job)
+            self.running.append((ref.email_id, site, job))
+            self.started.append(ref.email_id)
+
+    def end(self, name: str) -> None:
+        """A try has ended. So others start."""
+        [found] = [one for one in self.running if one[0] == name]
+        self.running.remove(found)
+        self.slots.end(*found[1:])
+        self.ready.go_on(found[1].name)
+        self.start()
+
+    def _obstacle(self, site: Site, job: Job) -> Obstacle | None:
+        return self.slots.obstacle(site, job, self.ready.overtaken)
+
+
+@pytest.mark.parametrize("own", [0, 3])
+def test_large_email_is_overtaken_by_others_as_large_together_and_then_starts(own: int) -> None:
+    """It needs half of the memory. ``own``: tries of its own site that are under way before."""
+    worker = Memory()
+    for n in range(own):
+        worker.add(f"own{n}", "other", 10)
+    worker.start()
+    worker.add("large", "other", 5000)
+    worker.add("behind", "other", 10)
+    for n in range(30):
+        if n in (6, 8, 10) and own:
+            own -= 1
+            worker.end(f"own{own}")
+        worker.end(next(name for name, _, _ in worker.running if name.startswith("m")))
+    assert {"large", "behind"} <= set(worker.started)
+    assert sum(name.startswith("m") for name in worker.started) > 20, "the others go on"
+
+
+def test_small_emails_go_on_though_large_ones_hang_and_another_waits() -> None:
+    worker = Memory()
+    worker.add("first", "hangs", 1000)
+    worker.start()
+    worker.add("large", "other", 9500)
+    for n in range(14):  # so it has been overtaken, and 2,000 bytes are free
+        worker.end(f"m{n}")
+    assert worker.ready.overtaken and "large" not in worker.started
+    worker.add("small", "third", 9)
+    worker.start()
+    assert "small" in worker.started
 
 
 def test_sites_that_hang_hold_up_no_other_of_20_000() -> None:
