@@ -169,7 +169,7 @@ class Intake:
                 emails, client, idempotency_key, "E-mails of the batch"
             )
             try:
-                self._quota_guard.take(sum(new.content_bytes for new in emails if new))
+                self._quota_guard.take(*(new.content_bytes for new in emails if new))
                 outcome = await accept_batch(
                     self._store,
                     client.identity,

@@ -53,11 +53,14 @@ class QuotaGuard:
                 "etcd is nearly full; new e-mails are accepted again when old ones are deleted"
             )
 
-    def take(self, size: int) -> None:
-        """Takes the room for contents of ``size`` bytes. Raises OutOfSpace if there is none."""
-        # Beyond one chunk etcd has each chunk twice, until a compaction.
-        self._take(size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES)
-        self._reserve.note(size)
+    def take(self, *sizes: int) -> None:
+        """Takes the room for e-mails with contents of so many bytes: for all of them, or for none.
+
+        Raises OutOfSpace if there is none.
+        """
+        self._take(sum(map(_in_etcd, sizes)))
+        for size in sizes:
+            self._reserve.note(size)
 
     def take_other(self, size: int) -> None:
         """The same for keys and values of ``size`` bytes that are no e-mail's."""
@@ -99,7 +102,8 @@ class QuotaGuard:
         self._share = room / max(1, found.count)
         self._left = self._share / 2 - self._taken
         self._before, self._taken = self._taken, 0.0
-        self._large_before, self._large = self._large, 0.0
+        # Mostly etcd has counted large ones by now. They leave the small ones half of the share.
+        self._large_before, self._large = min(self._large, self._share / 2), 0.0
         free = (self._share - self._before - self._large_before) * max(1, found.count)
         again = AGAIN * self._reserve.usable * fullness.quota
         short = free <= (again if self._short else 0)
@@ -116,3 +120,8 @@ class QuotaGuard:
             log.error("emails refused", full=full, file=file, reserve=reserve)
         else:
             log.info("emails accepted again", full=full, file=file, reserve=reserve)
+
+
+def _in_etcd(size: int) -> float:
+    """The bytes that an e-mail takes. Beyond one chunk etcd has each twice, until a compaction."""
+    return size * IN_FILE * (2 if size > CHUNK_BYTES else 1) + _KEYS_BYTES

@@ -91,6 +91,14 @@ def given_out(guard: QuotaGuard, size: int) -> float:
     return count * size / MIB
 
 
+async def test_batch_of_small_emails_is_no_large_email(guard: QuotaGuard, etcd: Etcd) -> None:
+    etcd.used = 550
+    await guard.measure()
+    guard.take(*[1000] * 1000)
+    await guard.measure()
+    assert not guard.full and guard._reserve.share == LEAST
+
+
 async def test_email_that_is_refused_takes_no_room_from_others(
     guard: QuotaGuard, etcd: Etcd
 ) -> None:
@@ -160,8 +168,8 @@ async def test_large_email_gets_in_beside_small_ones_and_keeps_none_of_them_out(
         for _ in range(20):
             guard.check()
             guard.take(1000)
-    guard.take(35 * MIB)
-    etcd.used += 2.3 * 35
+    guard.take(50 * MIB)
+    etcd.used += 2.3 * 50
     for _ in range(3):
         for _ in range(20):
             guard.check()
