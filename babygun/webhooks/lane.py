@@ -23,7 +23,7 @@ from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
 from babygun.store.webhooks.change import disable_webhook
 from babygun.store.webhooks.notices import MOST_RESULTS, Outcome, StoredNotice, Taken
-from babygun.store.webhooks.records import Notice, Webhook, WebhookSecret
+from babygun.store.webhooks.records import SWITCHED_OFF, Notice, Webhook, WebhookSecret
 from babygun.webhooks.answers import Answer
 from babygun.webhooks.backlog import Backlog
 from babygun.webhooks.connection import Connection, connect
@@ -41,7 +41,6 @@ _MOST_UNWRITTEN = 2 * MOST_RESULTS  # results; then nothing is sent until etcd t
 _IDLE = 30.0  # s, that a connection without a request stays open
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # s, between two tries while none is a success
 _GIVE_UP_AGAIN = 0.5  # s
-_OFF = "the webhook is disabled"
 _READ, _GIVE_UP, _DISABLE = "read", "give up", "disable"
 
 
@@ -373,7 +372,7 @@ class Lane:
         self.backlog.clear()
         self.backlog.more = False
         try:
-            done = await self._feed.give_up(self._client_id, self.token, _OFF)
+            done = await self._feed.give_up(self._client_id, self.token, SWITCHED_OFF)
         except EtcdError as error:
             log.warning("notices not read", webhook_id=self.webhook.id, error=str(error))
             done = False

@@ -21,8 +21,7 @@ from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.keys import JobRef, NoticeRef
 from babygun.store.records import Lowered, SomeLimits
-from babygun.store.upkeep.waiting_notices import REASON
-from babygun.store.webhooks.records import Notice
+from babygun.store.webhooks.records import SHORT_OF_ROOM, Notice
 from scripts.chaos.history import (
     KEYS,
     Footprint,
@@ -244,7 +243,7 @@ def event_is_given_up_for_room(book: Book) -> None:
     book.write([WEBHOOK])
     found = delivered(book)
     book.notified(found, 0, "accepted", A)
-    notice = Notice(Raw(b"{}"), now := utc_now()).given_up(REASON, now)
+    notice = Notice(Raw(b"{}"), now := utc_now()).given_up(SHORT_OF_ROOM, now)
     key = KEYS.sent_notice(NoticeRef("wh_1", event_id(found, 1, "delivered")))
     book.write([(key, codec.encode_notice(notice), 7)])
 

@@ -13,7 +13,7 @@ from babygun.intake.ids import new_email_id
 from babygun.store import codec
 from babygun.store.keys import NoticeRef
 from babygun.store.webhooks.change import change_webhook, list_webhooks
-from babygun.store.webhooks.records import ClientWebhooks, Webhook
+from babygun.store.webhooks.records import ClientWebhooks, Webhook, WebhookHealth
 from babygun.webhooks.backlog import MOST
 from tests.support.webhook_server import Answer, Request, WebhookServer, ok, webhook_server
 from tests.webhooks.stage import Stage
@@ -412,7 +412,6 @@ async def test_try_that_fails_while_its_webhook_is_switched_off_leaves_nothing_t
     receiver.answer = answer
     webhook = await stage.webhook(receiver)
     [event_id] = await stage.notices(webhook, 1)
-    key = stage.keys.sent_notice(NoticeRef(webhook.id, event_id))
     async with stage.sending():
         await receiver.got(1)
         await change_webhook(
@@ -422,7 +421,8 @@ async def test_try_that_fails_while_its_webhook_is_switched_off_leaves_nothing_t
         go_on.set()
 
         def tried(value: bytes) -> bool | None:
-            return codec.decode_notice(value).tries == 1 or None
+            return codec.decode_state(value, WebhookHealth).failed == 1 or None
 
-        await stage.rig.seen(key, tried)
-    assert not await stage.left(webhook)
+        await stage.rig.seen(stage.keys.webhook_health(webhook.id), tried)
+        assert not await stage.left(webhook)
+    assert (await stage.final(webhook, 1))[event_id].was_given_up

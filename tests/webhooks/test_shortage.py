@@ -18,7 +18,7 @@ from babygun.store.keys import range_end
 from babygun.store.upkeep import compaction, fullness, make_room, shedding, waiting_notices
 from babygun.store.webhooks.change import create_webhook
 from babygun.store.webhooks.listing import list_notices
-from babygun.store.webhooks.records import Webhook
+from babygun.store.webhooks.records import SHORT_OF_ROOM, Webhook
 from babygun.webhooks.sender import Sender
 from babygun.worker import Worker, duties
 from tests.store.webhooks.steps import with_client
@@ -164,4 +164,4 @@ async def test_notice_that_is_given_up_says_why_and_can_be_replayed(rig: Rig) ->
     assert await waiting.give_up(1000, 0.9) > 0 and waiting.count == 1
     [delivery] = (await list_notices(store, webhook.id, state="failed", limit=9, cursor=None))[0]
     assert delivery.notice.last is not None
-    assert delivery.notice.last.error == waiting_notices.REASON
+    assert delivery.notice.last.error == SHORT_OF_ROOM

@@ -69,8 +69,7 @@ async def write(store: Store, found: Sequence[tuple[Hit, Notice]]) -> int:
     txns = []
     for hit, notice in found:
         ops = [put(hit.kv.key, codec.encode_notice(notice), hit.kv.lease)]
-        # Where etcd is short of room, one fails that its owner may have in memory.
-        if hit.phase != "notices-sent" or notice.state == "failed":
+        if hit.phase != "notices-sent" or notice.was_given_up:
             ops.append(delete(store.keys.notice_owner(webhook_of(store.keys, hit))))
         txns.append(Txn([modified_at(hit.kv.key, hit.kv.mod_revision)], ops))
     return sum(await asyncio.gather(*(_written(store, txn) for txn in txns)))

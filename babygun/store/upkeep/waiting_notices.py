@@ -8,7 +8,8 @@ replayed while it lasts, and be shed.
 
 Each notice is moved in a transaction that compares its revision, as a replay does it. So it needs
 no owner, and a busy owner does not hold it up. The owner may have the notice in memory. If it was
-ready, and is sent all the same, its result may take the place of the failure.
+ready, and is sent all the same, its result may take the place of the failure. If that try fails
+too, and another would follow, the notice stays failed.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from babygun.store.keys import NoticeRef, range_end
 from babygun.store.store import Store
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
+from babygun.store.webhooks.records import SHORT_OF_ROOM
 
 log = get_logger("store")
 
-REASON = "etcd was short of room"  # the error of a notice that was given up here
 WAITING = 0.10  # of the quota, that all notices that wait may take
 # Of the quota, that one round may write: fast growth looks as if etcd would soon be full. And that
 # may be written before a compaction frees what it replaces: far less than the reserve.
@@ -187,7 +188,7 @@ class WaitingNotices:
         except ValueError as error:  # somebody wrote it by hand
             log_unreadable(kv.key, error)
             return False
-        value = codec.encode_notice(notice.given_up(REASON, utc_now()))
+        value = codec.encode_notice(notice.given_up(SHORT_OF_ROOM, utc_now()))
         key = keys.sent_notice(NoticeRef(webhook_id, keys.last_part(kv.key)))
         there = present(keys.webhook_secret(webhook_id))
         txn = Txn(

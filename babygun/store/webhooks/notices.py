@@ -209,7 +209,8 @@ async def finish(
 
     ``health``: of the webhook, if that is to be written too. False: this worker is no longer the
     owner, or a compare of ``only_if`` does not hold, and nothing was written. What became of a
-    notice that a replay has moved meanwhile counts no more: it is sent again.
+    notice that a replay has moved meanwhile counts no more: it is sent again. One that was given up
+    meanwhile does not wait for another try.
     """
     owner = created_at(store.keys.notice_owner(webhook_id), token)
     unsure = False  # whether an earlier try may have been applied
@@ -223,15 +224,19 @@ async def finish(
             ops = _writes(store, webhook_id, outcomes, lease)
             if health is not None:
                 ops.append(put(store.keys.webhook_health(webhook_id), codec.encode_state(health)))
-            # A replay moves what is due. What is ready moves only where etcd is short of room: then
-            # it has failed, and its result may take the failure's place.
-            due = [one for one in outcomes if one.stored.key.startswith(store.keys.due_notices)]
-            compared = due or (outcomes[:1] if unsure else ())
+            # A replay moves what is due. What is ready may have been given up: then it is failed,
+            # and must not wait too. Only a final result may take the failure's place.
+            moving = [
+                one
+                for one in outcomes
+                if one.due is not None or one.stored.key.startswith(store.keys.due_notices)
+            ]
+            compared = moving or (outcomes[:1] if unsure else ())
             compares = [owner, *only_if, *_unwritten(compared)]
             result = await store.batcher.submit(Txn(compares, ops, nested=_NESTED))
             if result.succeeded:
                 return True
-            if not (unsure or due):
+            if not compared:
                 return False
             left = await _left(store, webhook_id, token, outcomes)
             if left is None or only_if:
@@ -275,7 +280,7 @@ async def _left(
 ) -> list[Outcome] | None:
     """The outcomes whose notices are as they were: no earlier write was applied.
 
-    A replay may have moved the others. None: this worker is no longer the owner.
+    The others were moved by a replay, or given up. None: this worker is no longer the owner.
     """
     owner = get(store.keys.notice_owner(webhook_id))
     found = await store.client.read([owner, *(get(each.stored.key) for each in outcomes)])

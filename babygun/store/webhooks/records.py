@@ -13,6 +13,8 @@ from babygun.email.events import EventType
 # All of a client's webhooks.
 MOST_WEBHOOKS = 10
 NoticeState = Literal["waiting", "sent", "failed"]
+# The errors of notices that fail without another try.
+SHORT_OF_ROOM, SWITCHED_OFF = "etcd was short of room", "the webhook is disabled"
 
 
 class Disabled(msgspec.Struct, frozen=True, gc=False):
@@ -104,6 +106,11 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         """It has failed without another try. What its last try gave stays, beside the reason."""
         last = replace(self.last or NoticeResult(now), error=reason)
         return replace(self, last=last, state="failed")
+
+    @property
+    def was_given_up(self) -> bool:
+        """Whether it has failed while its owner may have it in memory, with a try under way."""
+        return self.last is not None and self.last.error in (SHORT_OF_ROOM, SWITCHED_OFF)
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False):

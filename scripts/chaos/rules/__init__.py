@@ -14,7 +14,7 @@ from babygun.email.sending_domains import SendingDomain
 from babygun.store import codec
 from babygun.store.records import Worker
 from babygun.store.tls_policies.known import StoredPolicy
-from babygun.store.upkeep.waiting_notices import REASON
+from babygun.store.webhooks.records import SHORT_OF_ROOM
 from scripts.chaos import registry
 from scripts.chaos.history import (
     KEYS,
@@ -45,7 +45,7 @@ EVERYTHING = frozenset(
 
 def _is_given_up(value: bytes) -> bool:
     last = codec.decode_notice(value).last if value else None
-    return last is not None and last.error == REASON
+    return last is not None and last.error == SHORT_OF_ROOM
 
 
 @dataclass(frozen=True)

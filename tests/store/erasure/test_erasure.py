@@ -32,6 +32,7 @@ from babygun.store.upkeep.fullness import Fullness
 from babygun.store.upkeep.waiting_notices import WaitingNotices
 from babygun.store.webhooks.notices import Outcome, give_back, read_ready, take
 from babygun.store.webhooks.notices import finish as finish_notices
+from babygun.store.webhooks.records import SHORT_OF_ROOM, SWITCHED_OFF, WebhookHealth
 from babygun.store.webhooks.replay import replay_ids
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.store.webhooks.steps import new_webhook, ready
@@ -387,6 +388,27 @@ async def test_worker_whose_notice_was_given_up_does_not_write_the_address_back(
     assert (await erase(rig)).notices == 1
     sent = Outcome(stored, codec.decode_notice(stored.value))
     assert not await finish_notices(rig.store, webhook.id, taken.token, [sent])
+    assert await naming(rig.store) == []
+
+
+@pytest.mark.parametrize("reason", [SHORT_OF_ROOM, SWITCHED_OFF, "no connection within 10 s"])
+async def test_erasure_takes_a_webhook_for_failed_notices_that_may_be_in_memory_only(
+    rig: Rig, reason: str
+) -> None:
+    webhook = await new_webhook(rig.store)
+    await rig.send(ANN, BOB)
+    taken = await take(rig.store, webhook.id, worker_id="w1", lease_id=await lease(rig))
+    assert taken is not None
+    (stored,) = (await read_ready(rig.store, webhook.id, 10)).notices
+    notice = codec.decode_notice(stored.value)
+    failed = Outcome(stored, notice.given_up(reason, utc_now()))
+    assert await finish_notices(rig.store, webhook.id, taken.token, [failed])
+    assert (await erase(rig)).notices == 1
+    sent = Outcome(stored, notice)
+    still = await finish_notices(rig.store, webhook.id, taken.token, [], WebhookHealth())
+    assert still == (reason not in (SHORT_OF_ROOM, SWITCHED_OFF))
+    if not still:
+        assert not await finish_notices(rig.store, webhook.id, taken.token, [sent])
     assert await naming(rig.store) == []
 
 

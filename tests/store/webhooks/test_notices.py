@@ -23,7 +23,7 @@ from babygun.store.upkeep.fullness import Fullness, Size
 from babygun.store.upkeep.reserve import Reserve
 from babygun.store.upkeep.shedding import Shedding
 from babygun.store.upkeep.timeline import Timeline
-from babygun.store.upkeep.waiting_notices import REASON, WaitingNotices
+from babygun.store.upkeep.waiting_notices import WaitingNotices
 from babygun.store.webhooks.change import create_webhook, delete_webhook
 from babygun.store.webhooks.notices import (
     Outcome,
@@ -36,7 +36,13 @@ from babygun.store.webhooks.notices import (
     read_ready,
     take,
 )
-from babygun.store.webhooks.records import Notice, NoticeResult, WebhookHealth
+from babygun.store.webhooks.records import (
+    SHORT_OF_ROOM,
+    SWITCHED_OFF,
+    Notice,
+    NoticeResult,
+    WebhookHealth,
+)
 from babygun.store.webhooks.replay import replay_ids
 from tests.support.faulty_etcd import FaultyProcess
 from tests.support.rig import Rig
@@ -248,7 +254,9 @@ async def test_notice_that_is_given_up_for_room_while_it_is_sent_is_in_one_place
     while room.count < 3:
         assert await room.give_up(10_000, 0.9) > 0
     assert not await owned.ready()
-    assert {one.last.error for one, _ in (await owned.sent()).values() if one.last} == {REASON}
+    assert {one.last.error for one, _ in (await owned.sent()).values() if one.last} == {
+        SHORT_OF_ROOM
+    }
     assert all(on_lease for _, on_lease in (await owned.sent()).values())
     for one in (due, second):
         assert await finish(owned.store, owned.id, token, [ended(one)])
@@ -257,6 +265,46 @@ async def test_notice_that_is_given_up_for_room_while_it_is_sent_is_in_one_place
     assert [states[one] for one in ids] == ["failed", "sent", "failed"]
     assert await replay_ids(owned.store, owned.id, [third.event_id]) == [third.event_id]
     assert [one.event_id for one in await owned.ready()] == [third.event_id]
+
+
+@pytest.mark.parametrize("shed", [False, True])
+async def test_notice_that_is_given_up_for_room_does_not_wait_again_by_a_try_that_fails(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch, shed: bool
+) -> None:
+    """``shed``: its failed copy goes before."""
+    token, later = await owned.token(), utc_now() + timedelta(seconds=60)
+    first, *others = await owned.ready()
+    room = short_of_room(owned.store, monkeypatch)
+    while not room.count:
+        await room.give_up(1, 0.9)
+    [(event_id, (failed, on_lease))] = (await owned.sent()).items()
+    assert event_id == first.event_id and failed.was_given_up
+    if shed:
+        await owned.store.client.revoke(on_lease)
+    tried = [
+        Outcome(one, replace(codec.decode_notice(one.value), tries=1), later)
+        for one in (first, others[0])
+    ]
+    health = WebhookHealth(failed=2)
+    assert await finish(owned.store, owned.id, token, [*tried, ended(others[1])], health)
+    waiting, _ = await read_due(owned.store, owned.id, later, 10)
+    assert [one.event_id for one in waiting] == [others[0].event_id]
+    assert not await owned.ready()
+    kept = {others[1].event_id} | (set() if shed else {first.event_id})
+    assert set(await owned.sent()) == kept
+
+
+async def test_notice_that_ends_as_its_webhook_is_off_does_not_wait_again_by_a_try_that_fails(
+    owned: Owned,
+) -> None:
+    token, later = await owned.token(), utc_now() + timedelta(seconds=60)
+    first, *_ = await owned.ready()
+    notice = codec.decode_notice(first.value)
+    off = Outcome(first, notice.given_up(SWITCHED_OFF, utc_now()))
+    assert await finish(owned.store, owned.id, token, [off])
+    assert await finish(owned.store, owned.id, token, [Outcome(first, notice, later)])
+    assert await read_due(owned.store, owned.id, later, 10) == ([], None)
+    assert (await owned.sent())[first.event_id][0].was_given_up
 
 
 async def test_notice_that_changes_while_it_is_given_up_for_room_stays(
