@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import NamedTuple
 
-from babygun.errors import LeaseNotFound, OutOfSpace
+from babygun.errors import LeaseNotFound, OutcomeUnknown, OutOfSpace
 from babygun.etcd import KeyValue, Txn, delete, get_range, modified_at, present, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
@@ -44,6 +45,7 @@ _AT_ONCE = 20  # webhooks of one look
 _SAMPLE = 4  # notices of each, by which their size is estimated
 _LOOK_AGAIN = 10.0  # s: etcd counts keys one by one
 _COMING = 10.0  # s, until their lease can be shed
+_UNKNOWN = 1 << 63  # a revision that no compaction reaches: only time frees what has it
 _KEY_BYTES = 300  # what a notice takes in etcd's file beside its value
 
 
@@ -64,6 +66,14 @@ class _GivenUp(NamedTuple):
     at: float
     revision: int
     bytes: float
+
+
+class _Round:
+    """What one round has given up. ``counts``: by webhook. ``revision``: the highest of a move."""
+
+    def __init__(self) -> None:
+        self.bytes, self.revision = 0.0, 0
+        self.counts = Counter[str]()
 
 
 class WaitingNotices:
@@ -106,25 +116,26 @@ class WaitingNotices:
         may_write = min(
             _OF_QUOTA * fullness.quota, _UNTIL_COMPACTED * fullness.quota - self._replaced
         )
-        most, done = min(need, too_many, may_write), 0.0
-        counts: dict[str, int] = {}
+        most, done = min(need, too_many, may_write), _Round()
         try:
             for _ in range(_MOST_PAGES):
-                if done >= most or not self._waiting:
+                if done.bytes >= most or not self._waiting:
                     break
                 webhook_id = max(self._waiting, key=lambda one: self._waiting[one].bytes)
-                sizes = await self._give_up_page(webhook_id, most - done)
-                if sizes:
-                    done += sum(sizes)
-                    counts[webhook_id] = counts.get(webhook_id, 0) + len(sizes)
+                await self._give_up_page(webhook_id, most - done.bytes, done)
         except OutOfSpace:
             log.info("notices kept", error="etcd takes no writes")
-        if counts:
-            now, revision = time.monotonic(), (await fullness.measure()).revision
-            kept = max(_COMING, self._free_after)
+        finally:
+            self._note(done, full)
+        return done.bytes
+
+    def _note(self, done: _Round, full: float) -> None:
+        """Remembers what a round has given up, and says so."""
+        if done.counts:
+            now, kept = time.monotonic(), max(_COMING, self._free_after)
             self._given_up = [one for one in self._given_up if now - one.at < kept]
-            self._given_up.append(_GivenUp(now, revision, done))
-        for webhook_id, count in counts.items():
+            self._given_up.append(_GivenUp(now, done.revision, done.bytes))
+        for webhook_id, count in done.counts.items():
             self.count += count
             SHED["waiting"].inc(count)
             log.error(
@@ -134,7 +145,6 @@ class WaitingNotices:
                 of=self._waiting[webhook_id].number + count,
                 full=round(full, 3),
             )
-        return done
 
     async def _look(self) -> None:
         """Learns from time to time how many notices each webhook has, and how large they are."""
@@ -163,31 +173,46 @@ class WaitingNotices:
         keys = self._store.keys
         return keys.webhook_due_notices(webhook_id), keys.webhook_notices(webhook_id)
 
-    async def _give_up_page(self, webhook_id: str, need: float) -> list[float]:
-        """Gives up the first notices of a webhook; returns the size of each that it has."""
+    async def _give_up_page(self, webhook_id: str, need: float, done: _Round) -> None:
+        """Gives up the first notices of a webhook; adds those that it has to ``done``.
+
+        One whose move had no answer may have been given up, and counts. Raises EtcdError then.
+        """
         number, mean = self._waiting[webhook_id]
         limit = max(1, min(_PAGE, int(min(need, _PAGE_BYTES) / max(1.0, mean))))
         kvs: list[KeyValue] = []
         for prefix in self._prefixes(webhook_id):
             if not kvs:
                 kvs = (await self._store.client.range(prefix, range_end(prefix), limit=limit)).kvs
-        moved = list[bool]()
+        moves = list[int | BaseException]()
         if kvs:
             lease = await self._store.notice_leases.lease(len(kvs))
-            moved = await asyncio.gather(*(self._move(webhook_id, kv, lease) for kv in kvs))
-        sizes = [_size(kv) for kv, done in zip(kvs, moved, strict=True) if done]
+            moves = await asyncio.gather(
+                *(self._move(webhook_id, kv, lease) for kv in kvs), return_exceptions=True
+            )
+        count = 0
+        for kv, move in zip(kvs, moves, strict=True):
+            revision = _UNKNOWN if isinstance(move, OutcomeUnknown) else move
+            if isinstance(revision, int) and revision:
+                count += 1
+                done.bytes += _size(kv)
+                done.revision = max(done.revision, revision)
         # Where all have changed meanwhile, the next look finds what there is.
-        self._waiting[webhook_id] = _Waiting(max(0, number - len(sizes)) if sizes else 0, mean)
-        return sizes
+        self._waiting[webhook_id] = _Waiting(max(0, number - count) if count else 0, mean)
+        if count:
+            done.counts[webhook_id] += count
+        for move in moves:
+            if isinstance(move, BaseException):
+                raise move
 
-    async def _move(self, webhook_id: str, kv: KeyValue, lease: int) -> bool:
-        """False: it has changed meanwhile, or its webhook is gone."""
+    async def _move(self, webhook_id: str, kv: KeyValue, lease: int) -> int:
+        """The store's revision then. 0: it has changed meanwhile, or its webhook is gone."""
         keys = self._store.keys
         try:
             notice = codec.decode_notice(kv.value)
         except ValueError as error:  # somebody wrote it by hand
             log_unreadable(kv.key, error)
-            return False
+            return 0
         value = codec.encode_notice(notice.given_up(SHORT_OF_ROOM, utc_now()))
         key = keys.sent_notice(NoticeRef(webhook_id, keys.last_part(kv.key)))
         there = present(keys.webhook_secret(webhook_id))
@@ -195,10 +220,11 @@ class WaitingNotices:
             [modified_at(kv.key, kv.mod_revision), there], [put(key, value, lease), delete(kv.key)]
         )
         try:
-            return (await self._store.batcher.submit(txn)).succeeded
+            result = await self._store.batcher.submit(txn)
+            return result.revision if result.succeeded else 0
         except LeaseNotFound:  # revoked to make room; the next one is new
             self._store.notice_leases.forget(lease)
-            return False
+            return 0
 
 
 def _size(kv: KeyValue) -> float:

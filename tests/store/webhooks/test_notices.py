@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from babygun.errors import LeaseNotFound
+from babygun.errors import EtcdUnavailable, LeaseNotFound, OutcomeUnknown
 from babygun.etcd import Txn, TxnResult
 from babygun.intake.ids import new_email_id
 from babygun.runtime.clock import utc_now
@@ -44,7 +45,7 @@ from babygun.store.webhooks.records import (
     WebhookHealth,
 )
 from babygun.store.webhooks.replay import replay_ids
-from tests.support.faulty_etcd import FaultyProcess
+from tests.support.faulty_etcd import FaultyProcess, faulty
 from tests.support.rig import Rig
 
 
@@ -305,6 +306,41 @@ async def test_notice_that_ends_as_its_webhook_is_off_does_not_wait_again_by_a_t
     assert await finish(owned.store, owned.id, token, [Outcome(first, notice, later)])
     assert await read_due(owned.store, owned.id, later, 10) == ([], None)
     assert (await owned.sent())[first.event_id][0].was_given_up
+
+
+async def test_notices_that_are_given_up_count_though_etcd_can_not_be_measured(
+    owned: Owned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(fullness: Fullness) -> Size:
+        raise EtcdUnavailable("no member of etcd answers")
+
+    room = short_of_room(owned.store, monkeypatch)
+    monkeypatch.setattr(_Fake, "measure", fails)
+    with suppress(EtcdUnavailable):
+        await room.give_up(10_000, 0.9)
+    assert room.count == len(await owned.sent()) > 0
+    assert room.coming > 0
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "refused", "full"])
+async def test_notices_that_are_given_up_count_though_a_later_move_goes_wrong(
+    rig: Rig, owned: Owned, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """One whose move has no answer takes room all the same, perhaps."""
+    monkeypatch.setattr(waiting_notices, "_PAGE", 1)
+    async with faulty(rig.settings) as process:
+        await process.store.notice_leases.lease(0)
+        room = short_of_room(process.store, monkeypatch)
+
+        async def give_up(_: Store) -> float:
+            return await room.give_up(1 << 20, 0.9)
+
+        with suppress(EtcdUnavailable, OutcomeUnknown):
+            # Webhooks, their notices; then for each page: two reads (due, ready), a move.
+            await process.do(give_up, faults={8: fault})  # type: ignore[dict-item]
+    assert len(await owned.sent()) == (2 if fault in ("unanswered", "full") else 1)
+    assert room.count == (2 if fault in ("lost", "unanswered") else 1)
+    assert room.coming > 0
 
 
 async def test_notice_that_changes_while_it_is_given_up_for_room_stays(
