@@ -101,8 +101,8 @@ async def write_change(
 async def _after_bounces(store: Store, transition: Transition, written: Sequence[bool]) -> None:
     """Counts the addresses that were suppressed. For the others, a person's word is there.
 
-    etcd can't compare whether that word has ended. If it has, the bounce takes its place now. If
-    that fails, the next bounce does it.
+    etcd can't compare whether that word has ended. If it has, the bounce takes its place now. It is
+    tried once, since the slot of the try waits for it. If that fails, the next bounce does it.
     """
     stayed = []
     for each, done in zip(transition.suppressed, written, strict=False):
@@ -112,7 +112,7 @@ async def _after_bounces(store: Store, transition: Transition, written: Sequence
             stayed.append(NewSuppression(each.address, each.suppression, each.list))
     if stayed:
         with suppress(BabygunError, ValueError):
-            await add_page(store, transition.email.client_id, stayed)
+            await add_page(store, transition.email.client_id, stayed, tries=1)
 
 
 async def _kept(store: Store, email: Email, has_content: bool) -> Kept:

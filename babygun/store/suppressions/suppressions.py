@@ -176,6 +176,7 @@ async def add_page(
     *,
     compares: Sequence[Compare] = (),
     limit: SuppressionLimit | None = None,
+    tries: int = _TRIES,
 ) -> Imported:
     """Puts up to PAGE addresses on lists, as :func:`add` does.
 
@@ -193,7 +194,7 @@ async def add_page(
     if limit is not None:  # one that goes later was counted, so another may take its place
         await limit.take(client_id, sum(key not in there for key in left))
     unknown: OutcomeUnknown | None = None  # an earlier write of this call may have been applied
-    for again in range(_TRIES):
+    for again in range(tries):
         try:
             if again:
                 there = await store.client.get_many(list(left))
