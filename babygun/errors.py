@@ -151,6 +151,10 @@ class Compacted(EtcdError):
         self.compact_revision = compact_revision
 
 
+class FutureRevision(EtcdError):
+    """etcd has not reached the revision asked for: it may be restored from a backup."""
+
+
 class OutOfSpace(EtcdError):
     """etcd's database has reached its quota and takes no more writes."""
 

@@ -14,7 +14,7 @@ from babygun.cli.remote import Remote, call_api
 from babygun.errors import BabygunError, SettingsError
 
 _COUNTED = ("deleted", "erased", "notices", "suppressions")
-_ROUNDS, _PAUSE = 5, 3.0  # while something is being sent; s
+_ROUNDS, _PAUSE = 5, 3.0  # while something is under way; s
 _LAST_LINE = 200  # bytes; the line of the kind end has fewer
 
 
@@ -89,7 +89,10 @@ def _sentence(total: dict[str, int], dry_run: bool) -> str:
         f" {count_of(total['suppressions'], 'suppression')} {lost} the address"
     )
     if total["under_way"]:
-        text += f"; {total['under_way']} are being sent: run it again in a moment"
+        text += (
+            f"; {total['under_way']} are being sent, or could not be looked at in time:"
+            " run it again in a moment"
+        )
     return text
 
 
@@ -106,6 +109,9 @@ async def _export(remote: Remote, address: str, target: BinaryIO) -> int:
     async for data in remote.stream(f"/recipients/{quote(address, safe='')}/export"):
         target.write(data)
         tail = (tail + data)[-_LAST_LINE:]
-    if b'"kind":"end"' not in tail:
+    end = tail.rstrip().rpartition(b"\n")[2]
+    if not end.startswith(b'{"kind":"end"'):
         raise BabygunError("the export broke off: run it again")
+    if b'"complete":true' not in end:
+        raise BabygunError("an event that moved meanwhile may be missing: run it again")
     return 0

@@ -15,7 +15,14 @@ from typing import Self
 import grpc
 from grpc import aio
 
-from babygun.errors import Compacted, EtcdError, LeaseNotFound, OutOfSpace, PermissionDenied
+from babygun.errors import (
+    Compacted,
+    EtcdError,
+    FutureRevision,
+    LeaseNotFound,
+    OutOfSpace,
+    PermissionDenied,
+)
 
 _Code = grpc.StatusCode
 
@@ -103,6 +110,8 @@ def refusal(failed: RpcFailed) -> EtcdError:
         return OutOfSpace()
     if "has been compacted" in text:
         return Compacted()
+    if "future revision" in text:
+        return FutureRevision()
     denied = code in (_Code.PERMISSION_DENIED, _Code.UNAUTHENTICATED)
     if denied or text.startswith(_DENIED + _TOKEN):
         return PermissionDenied(plain(failed))

@@ -11,6 +11,7 @@ from babygun.errors import (
     Compacted,
     EtcdError,
     EtcdUnavailable,
+    FutureRevision,
     LeaseNotFound,
     OutcomeUnknown,
     OutOfSpace,
@@ -148,7 +149,7 @@ async def test_request_that_etcd_can_not_carry_out_raises_its_reason(
         with pytest.raises(EtcdError, match=reason) as refused:
             await etcd.put(key, bytes(int(mebibytes * (1 << 20))))
         assert refused.type is EtcdError
-    with pytest.raises(EtcdError, match="future revision"):
+    with pytest.raises(FutureRevision):
         await etcd.get(key, revision=1 << 40)
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 from grpc import StatusCode
 
-from babygun.errors import Compacted, EtcdError, LeaseNotFound, OutOfSpace, PermissionDenied
+from babygun.errors import (
+    Compacted,
+    EtcdError,
+    FutureRevision,
+    LeaseNotFound,
+    OutOfSpace,
+    PermissionDenied,
+)
 from babygun.etcd.outcomes import Outcome, RpcFailed, outcome_of, refusal
 
 
@@ -78,6 +85,11 @@ def test_failed_rpc_raises_by_whether_it_may_have_been_applied(
             StatusCode.OUT_OF_RANGE,
             "etcdserver: mvcc: required revision has been compacted",
             Compacted,
+        ),
+        (
+            StatusCode.OUT_OF_RANGE,
+            "etcdserver: mvcc: required revision is a future revision",
+            FutureRevision,
         ),
         (StatusCode.PERMISSION_DENIED, "etcdserver: permission denied", PermissionDenied),
         (

@@ -11,7 +11,7 @@ const COUNTS = {
   erased: "E-mails to others, too",
   notices: "Events for webhooks",
   suppressions: "Lists that the address is on",
-  under_way: "Being sent at this moment",
+  under_way: "Being sent, or not looked at in time",
 };
 
 export function open(root) {
@@ -86,7 +86,7 @@ export function open(root) {
     if (trouble || cursor) return "It is not complete.";
     if (query.dry_run)
       return Object.values(found).some(Boolean) ? "This is kept:" : "Nothing is kept.";
-    return found.under_way ? "Not all is erased: some is being sent." : "All of it is erased.";
+    return found.under_way ? "Not all is erased." : "All of it is erased.";
   }
 
   function report() {

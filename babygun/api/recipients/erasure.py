@@ -42,7 +42,8 @@ class ErasureReport(msgspec.Struct, frozen=True, kw_only=True):
     under_way: Annotated[
         int,
         Meta(
-            description="What could not be erased yet, since it is being sent. Call again soon.",
+            description="What could not be erased yet, since it is being sent, or could not be"
+            " looked at in time. Call again soon.",
             examples=[0],
         ),
     ]

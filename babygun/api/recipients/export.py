@@ -18,7 +18,7 @@ routes = Routes("recipients")
 _NDJSON = (
     '{"kind":"suppression","client_id":"3f9c2a51d0e4b768","list":"*","address":"ann@example.org",'
     '"suppression":{"reason":"unsubscribe","since":"2026-11-25T09:00:02.310Z"}}\n'
-    '{"kind":"end","emails":0,"events":0,"suppressions":1}\n'
+    '{"kind":"end","complete":true,"emails":0,"events":0,"suppressions":1}\n'
 )
 _LINE_BYTES = 1 << 20  # that most lines take here at most
 
@@ -47,7 +47,7 @@ async def export_recipient_data(request: web.Request) -> web.StreamResponse:
 
     An e-mail has its content, if that is still kept, with the attachments in base64. The other
     recipients are left out. It is written while it is read. Without the line of the kind end,
-    something is missing.
+    something is missing. If that is not complete, an event that moved meanwhile may be missing.
     """
     mailbox = address_of(request)
     headers = headers_of(request, "recipient.ndjson", "application/x-ndjson")

@@ -12,7 +12,6 @@ from babygun.email.addresses import comparable
 from babygun.email.email_events import EmailEvent
 from babygun.email.erasure import recipient_of
 from babygun.email.model import Content, LogEntry, client_id_of
-from babygun.errors import Compacted
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.emails.reading import get_email, get_log
@@ -26,13 +25,14 @@ _decode_event = msgspec.json.Decoder(EmailEvent).decode
 async def export(store: Store, mailbox: str) -> AsyncIterator[dict[str, Any]]:
     """The lines, each with its ``kind``. The last one is of the kind ``end``, and counts them.
 
+    It is not ``complete`` if an event that moved meanwhile may be missing.
     ``mailbox``: an address as it is compared. Raises EtcdError.
     """
     counts = Counter[str]()
+    complete = True
     events = set[tuple[str, str]]()  # a notice that moves is found at each place
     async for page in Search(store, mailbox).pages():
-        if not page.whole:
-            raise Compacted
+        complete = complete and page.whole
         for hit in page.hits:
             try:
                 if hit.phase in ("notices", "notices-due", "notices-sent"):
@@ -48,7 +48,8 @@ async def export(store: Store, mailbox: str) -> AsyncIterator[dict[str, Any]]:
                 counts[line["kind"]] += 1
                 yield line
     names = {"emails": "email", "events": "event", "suppressions": "suppression"}
-    yield {"kind": "end", **{name: counts[kind] for name, kind in names.items()}}
+    counted = {name: counts[kind] for name, kind in names.items()}
+    yield {"kind": "end", "complete": complete, **counted}
 
 
 async def _line(store: Store, hit: Hit, mailbox: str) -> dict[str, Any] | None:

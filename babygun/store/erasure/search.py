@@ -4,18 +4,21 @@ A search can stop after each page, and go on from its :class:`Place` in another 
 
 Notices move while they are read, and a replay moves them back. So at last the search looks at all
 keys of notices again, as they were at one revision: there each notice has one key. It takes those
-that were written since it began with the notices.
+that were written since it began with the notices. If etcd drops that history before the end, the
+next look takes less: of what this one has reached, only what was written after its revision.
 """
 
 from __future__ import annotations
 
 import base64
 from collections.abc import AsyncIterator, Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple, get_args
+
+import msgspec
 
 from babygun.email.addresses import comparable, hash_of
 from babygun.email.erasure import recipient_of
-from babygun.errors import Compacted, InvalidRequest, Violation
+from babygun.errors import Compacted, FutureRevision, InvalidRequest, Violation
 from babygun.etcd import KeyValue, Range, get_range
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
@@ -33,39 +36,69 @@ _KEYS = 1000  # of one read of the second look, without values
 MOST_LOOKS = 5  # at the notices of one revision: etcd may drop that history before the end
 
 
+_Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+
+
+class Reached(NamedTuple):
+    """The key before which all was looked at, as it was at ``revision``. 0: none was."""
+
+    phase: Phase = "notices"
+    at: bytes = b""
+    revision: _Number = 0
+
+    def has(self, phase: Phase, at: bytes) -> bool:
+        return (PHASES.index(phase), at) < (PHASES.index(self.phase), self.at)
+
+
 class Place(NamedTuple):
     """Where a search goes on. ``at``: the key to begin with, without the phase's prefix.
 
     ``since``: the revision at which it began with the notices. ``revision``: that of the second
-    look at them; 0: it is not that far. ``looks``: how many of these have begun.
+    look at them; 0: it is not that far. ``looks``: how many of these have begun. ``reached``: by
+    an earlier one.
     """
 
     phase: Phase = "emails"
     at: bytes = b""
-    since: int = 0
-    revision: int = 0
-    looks: int = 0
+    since: _Number = 0
+    revision: _Number = 0
+    looks: _Number = 0
+    reached: Reached = Reached()
 
     @property
     def cursor(self) -> str:
         """As callers of the API get it."""
-        numbers = self.since, self.revision, self.looks
-        text = b"%b:%d:%d:%d:%b" % (self.phase.encode(), *numbers, self.at)
-        return base64.urlsafe_b64encode(text).decode()
+        return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).decode()
+
+    def look(self, now: int) -> Place:
+        """Where the next second look begins, at the revision ``now``.
+
+        After a restore from a backup, revisions may be later than ``now``: they say nothing there.
+        """
+        since = self.since if self.since <= now else 0
+        reached = self.reached
+        if self.revision and not reached.has(self.phase, self.at):
+            reached = Reached(self.phase, self.at, self.revision)
+        if reached.revision > now:
+            reached = Reached()
+        return Place("notices", b"", since, now, self.looks + 1, reached)
+
+    def is_new(self, at: bytes, revision: int) -> bool:
+        """Whether a key of this phase that was written at a revision was not looked at so far."""
+        reached = self.reached
+        return revision > (reached.revision if reached.has(self.phase, at) else self.since)
+
+
+_decode_place = msgspec.msgpack.Decoder(Place).decode
 
 
 def place_of(cursor: str) -> Place:
     """The place of a cursor. Raises InvalidRequest."""
     try:
-        name, *numbers, at = base64.urlsafe_b64decode(cursor.encode()).split(b":", 4)
-        phase = next(phase for phase in PHASES if phase.encode() == name)
-        since, revision, looks = map(int, numbers)
-        if not all(0 <= number < 1 << 63 for number in (since, revision, looks)):
-            raise ValueError
-    except (ValueError, StopIteration):
+        return _decode_place(base64.urlsafe_b64decode(cursor.encode()))
+    except ValueError:
         detail = "The cursor is not one from an earlier call."
         raise InvalidRequest([Violation("cursor", detail)]) from None
-    return Place(phase, at, since, revision, looks)
 
 
 class Hit(NamedTuple):
@@ -78,7 +111,7 @@ class Hit(NamedTuple):
 class Page(NamedTuple):
     """``read``: how many keys were read for it. ``next``: None after the last page.
 
-    ``whole``: False: etcd dropped the history too often, so a notice may not have been found.
+    ``whole``: False: no look ended in time, so a notice that moved may not have been found.
     """
 
     hits: list[Hit]
@@ -125,18 +158,20 @@ class Search:
             found = await client.range(
                 prefix + place.at, range_end(prefix), limit=_KEYS, revision=revision, keys_only=True
             )
-            moved = [kv.key for kv in found.kvs if kv.mod_revision > place.since]
+            moved = [
+                kv.key for kv in found.kvs if place.is_new(kv.key[len(prefix) :], kv.mod_revision)
+            ]
             for start in range(0, len(moved), _NOTICES):
                 some = moved[start : start + _NOTICES]
                 reads = [get_range(key, key + b"\0", revision=revision) for key in some]
                 result = await client.read(reads)
                 kvs = [kv for index in range(len(some)) for kv in result.kvs(index)]
                 hits += [Hit(place.phase, kv) for kv in kvs if self._is_hit(place.phase, kv)]
-        except Compacted:
+        except (Compacted, FutureRevision):
             if place.looks >= MOST_LOOKS:
                 return Page([], 0, Place("suppressions"), whole=False)
             now = (await client.range(prefix, prefix + b"\0", keys_only=True)).revision
-            return Page([], 0, Place("notices", b"", place.since, now, place.looks + 1))
+            return Page([], 0, place.look(now))
         return Page(hits, len(found.kvs), _next(place, found, prefix))
 
     def _is_hit(self, phase: Phase, kv: KeyValue) -> bool:
@@ -192,8 +227,7 @@ def _next(place: Place, found: Range, prefix: bytes) -> Place:
     if found.more:
         return place._replace(at=found.kvs[-1].key[len(prefix) :] + b"\0")
     if place.phase == "notices-sent":
-        again = Place("notices", b"", place.since, found.revision, 1)
-        return Place("suppressions") if place.revision else again
+        return Place("suppressions") if place.revision else place.look(found.revision)
     return place._replace(phase=PHASES[PHASES.index(place.phase) + 1], at=b"")
 
 

@@ -41,7 +41,7 @@ async def test_export_has_what_is_kept_of_the_recipient_and_of_nobody_else(
     assert email["content"]["body"] == "Hi Ann\n"
     assert base64.b64decode(email["content"]["attachments"][0]["content"]) == b"hello"
     assert [entry["event"] for entry in email["log"]] == ["accepted", "bounced"]
-    assert end == {"kind": "end", "emails": 1, "events": 0, "suppressions": 1}
+    assert end == {"kind": "end", "complete": True, "emails": 1, "events": 0, "suppressions": 1}
     (entry,) = (await list_entries(store, Wanted(action="exportRecipientData"), limit=9)).entries
     assert entry.target == hash_of(ANN)
 
