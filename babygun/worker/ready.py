@@ -199,11 +199,14 @@ class ReadyJobs(KnownJobs):
     def sender_may_go_on(self, site: str, sender: str) -> None:
         """The mail of a sender's domain may go to the site again: it comes first."""
         jobs = self._sites.get(site)
+        if jobs is not None and jobs.parked:
+            self._put_first(jobs, jobs.parked.pop(sender, ()))
+
+    def _put_first(self, jobs: SiteJobs, parked: Iterable[JobRef]) -> None:
         by_client: dict[str, list[JobRef]] = {}
-        for ref in jobs.parked.pop(sender, ()) if jobs and jobs.parked else ():
+        for ref in parked:
             by_client.setdefault(self._jobs[ref].client, []).append(ref)
         for client, refs in by_client.items():
-            assert jobs is not None
             line = jobs.line_of(client)
             assert line is not None  # it counts what is parked
             if jobs.put_first(line, refs):
@@ -244,18 +247,21 @@ class ReadyJobs(KnownJobs):
         old = self._queues.get(name)
         if old is None or old.aside in UNKNOWN or old.site.name == site.name:
             return
-        for sender, refs in list((old.parked or {}).items()):
-            if any(ref.queue == name for ref in refs):
-                self.sender_may_go_on(old.site.name, sender)
+        for refs in (old.parked or {}).values():
+            if own := [ref for ref in refs if ref.queue == name]:
+                refs[:] = [ref for ref in refs if ref.queue != name]
+                self._put_first(old, own)
         moved = [(line, old.pull_queue(line, name)) for line in old.lines()]
         if old.line is None:
             self._leave(old)
-        self.unread.note_moved(old)
+        cut = self.unread.note_moved(old)
+        marks = [(line.client, line.low) for line, _ in moved] if cut else []
+        low = old.low
         for line, _ in moved:
             if not line.count and line.low < 0:
                 old.forget(line)
         self._forget_queue(old, name)
-        if not any(refs for _, refs in moved):
+        if not cut and not any(refs for _, refs in moved):
             return
         jobs = self._sites.get(site.name)
         if jobs is None:
@@ -265,6 +271,8 @@ class ReadyJobs(KnownJobs):
         for line, refs in moved:
             if refs:
                 self._add_to(jobs, line, refs)
+        if cut:
+            self.unread.mark_moved(jobs, name, low, marks)
 
     def _add_to(self, jobs: SiteJobs, old: Line, refs: Iterable[JobRef]) -> Line:
         """Adds jobs of another line of the same client to a site's. Returns their line."""

@@ -103,10 +103,25 @@ class Unread:
         line = jobs.line_of(client)
         return jobs.low >= 0 or (line is not None and line.low >= 0)
 
-    def note_moved(self, jobs: SiteJobs) -> None:
-        """A queue has left this site. What is unread of the site may be of that queue."""
-        if jobs in self._cut:
-            self.to_sweep = True
+    def note_moved(self, jobs: SiteJobs) -> bool:
+        """A queue has left this site. True: what is unread of the site may be of that queue."""
+        cut = jobs in self._cut
+        self.to_sweep |= cut
+        return cut
+
+    def mark_moved(
+        self, jobs: SiteJobs, name: str, low: int, of_clients: list[tuple[str, int]]
+    ) -> None:
+        """Such a queue has come to this site: its new jobs must not overtake what is unread.
+
+        ``low``, ``of_clients``: the marks of the site that it has left, and of its clients there.
+        """
+        self._mark(jobs, name)
+        jobs.low = max(jobs.low, low)
+        for client, mark in of_clients:
+            if mark >= 0:
+                line = jobs.line_for(client)
+                line.low = max(line.low, mark)
 
     def merge(self, alone: SiteJobs, jobs: SiteJobs) -> None:
         """The jobs of one site have been added to another's."""

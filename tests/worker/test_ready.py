@@ -362,6 +362,7 @@ def test_queue_that_leaves_a_full_site_has_room_and_the_rest_of_it_is_read() -> 
         ready.add(JobRef(f"e{n:02}", "old/x"), of("a"))
     ready.add(JobRef("e99", "old/y"), of("b", sender="s"))
     ready.refile("old/x", site_of_relay("new", None))
+    assert ready.is_cut("old/x", "a"), "a new job would overtake those that are not known"
     assert [ref.email_id for ref in ready.jobs("new")] == [f"e{n:02}" for n in range(8)]
     assert (ready.queues_of("old"), ready.queues_of("new")) == (["old/y"], ["old/x"])
     assert [ref.email_id for ref in ready.jobs("old")] == ["e99"] and ready.unread.to_sweep
