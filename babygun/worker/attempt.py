@@ -49,17 +49,17 @@ _MOST_RECLAIMS = 3
 class Attempt(Struct):
     """A try and how far it has come. ``claim``: None before the job is this worker's.
 
-    ``probe``: whether it probes a held site. ``crowded``: the server's reply, if it takes no more
-    connections. ``put_off``: nobody was sent to, since a source is warming up. ``slow``:
-    it had no connection yet when somebody looked. ``apart``: it has no slot any more, since it took
-    too long to connect.
+    ``probe``: its turn to probe a held site; 0: it does not. ``crowded``: the server's reply, if it
+    takes no more connections. ``put_off``: nobody was sent to, since a source is warming up.
+    ``slow``: it had no connection yet when somebody looked. ``apart``: it has no
+    slot any more, since it took too long to connect.
     """
 
     ref: JobRef
     job: Job
     site: Site
     identity: Identity
-    probe: bool = False
+    probe: int = 0
     claim: Claim | None = None
     progress: Progress = field(default_factory=Progress)
     crowded: Reply | None = None
@@ -207,7 +207,7 @@ class Attempts:
             claimed,
             sent,
             site=site,
-            probe=attempt.probe and not attempt.moved,
+            probe=bool(attempt.probe) and not attempt.moved,
             started=attempt.progress.claimed_at,
         )
         if _all_held(results) and self._holds.is_logged(claimed, site):

@@ -117,7 +117,7 @@ class Dispatch:
         return self.slots.obstacle(site, job, self.ready.overtaken)
 
     def _start(
-        self, ref: JobRef, job: Job, site: Site, identity: Identity, *, probe: bool = False
+        self, ref: JobRef, job: Job, site: Site, identity: Identity, *, probe: int = 0
     ) -> None:
         if ref in self.in_flight:
             self.in_flight.ready_again(ref, job)
@@ -143,7 +143,7 @@ class Dispatch:
         if attempt.probe and (
             attempt.claim is None or attempt.crowded or attempt.put_off or attempt.moved
         ):
-            self._sites.holds.keep_turn(site.name)
+            self._sites.holds.keep_turn(site.name, attempt.probe)
         self.ready.go_on(site.name)
 
     async def look(self) -> None:
@@ -199,7 +199,7 @@ class Dispatch:
 
     async def _probe(self, site: str) -> None:
         try:
-            if not await self._sites.holds.take_turn(site):
+            if not (turn := await self._sites.holds.take_turn(site)):
                 return
             best = await self._sites.holds.refused_senders.best_probe(site, self.ready.jobs(site))
         finally:
@@ -207,13 +207,13 @@ class Dispatch:
         if not self._stopping:
             identity = self._membership.identity
             if identity is not None and (taken := self.ready.take_probe(site, best)):
-                self._start(*taken, identity, probe=True)
+                self._start(*taken, identity, probe=turn)
             else:
-                self._sites.holds.keep_turn(site)
+                self._sites.holds.keep_turn(site, turn)
 
     def look_again(self) -> None:
         """Looks whether domains have left the sites that are held. Call it every second."""
-        self._lookups.look_again(self._sites.holds.of_mail_hosts())
+        self._lookups.look_again(self._sites.holds.of_mail_hosts)
 
     # --- reading what is ready ---
 

@@ -82,11 +82,13 @@ class KnownJobs(ABC):
         return queue in self._queues
 
     def queues_of(self, site: str) -> list[str]:
-        """The queues of a site that have jobs, or had some not long ago."""
+        """The queues of a site that have jobs. Last come those whose jobs may all be unread."""
         jobs = self._sites.get(site)
         if jobs is None:
             return []
-        return [jobs.queues] if isinstance(jobs.queues, str) else list(jobs.queues)
+        queues = {jobs.queues} - {""} if isinstance(jobs.queues, str) else jobs.queues
+        used = dict.fromkeys(ref.queue for ref, _ in self.waiting_of(site))
+        return [*used, *(queues - used.keys() if jobs.unread is not None else ())]
 
     @property
     def full(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from itertools import zip_longest
 from typing import Any
 
 from babygun.routing.sites import Site
@@ -47,12 +48,16 @@ class SiteLookups:
         while len(self._tasks) < MOST_LOOKUPS and (queue := self._ready.take_unknown()):
             self._start(self._tasks, self._look_up(queue), queue)
 
-    def look_again(self, held: Iterable[str]) -> None:
-        """Looks up some more queues of these sites again. Call it every INTERVAL."""
+    def look_again(self, held: Callable[[], Iterable[str]]) -> None:
+        """Looks up some more queues of the sites ``held`` again. Call it every INTERVAL.
+
+        Sites take turns: one with very many domains holds up no other.
+        """
         now = time.monotonic()
         if not self._line and now >= self._next_line:
             self._next_line = now + AGAIN
-            self._line.extend(queue for site in held for queue in self._ready.queues_of(site))
+            for in_turn in zip_longest(*map(self._ready.queues_of, held())):
+                self._line.extend(queue for queue in in_turn if queue is not None)
         while self._line and len(self._again) < _AT_ONCE:
             queue = self._line.popleft()
             self._start(self._again, self._look_again(queue), queue)

@@ -119,15 +119,18 @@ class SiteHolds:
         may = site in self._due or site in self._unused
         return may and (site in self._destinations or site.startswith(MX))
 
-    async def take_turn(self, site: str) -> bool:
-        """Whether this worker probes the site now: nobody else does before the next turn."""
+    async def take_turn(self, site: str) -> int:
+        """Whether this worker probes the site now: nobody else does before the next turn.
+
+        Returns the turn, as :meth:`keep_turn` takes it; 0: it does not.
+        """
         held = self.by_name.get(site)
         if held is not None and site in self._unused:
             self._unused.remove(site)
-            return True
+            return held.revision
         self._due.discard(site)  # another turn comes with the next change of the hold
         if held is None or held.hold.by_operator:
-            return False
+            return 0
         try:
             turn = await store_holds.take_turn(self._store, held, worker_id=self._worker_id())
             if turn is None:  # another worker has it, or the hold has ended
@@ -135,19 +138,21 @@ class SiteHolds:
         except EtcdError as error:
             log.warning("site not probed", site=site, error=str(error))
             self._set_timer(site, _READ_AGAIN)
-            return False
+            return 0
         if turn is None:
-            return False
+            return 0
         self._holds.learn(turn)
-        return True
+        return turn.revision
 
-    def keep_turn(self, site: str) -> None:
+    def keep_turn(self, site: str, turn: int) -> None:
         """The turn was used by no e-mail: none was there, could be claimed, or went to the site.
 
         Names of jobs that were cancelled or ended stay known until somebody claims them. Without
-        this, each would use up a turn.
+        this, each would use up a turn. One that is over does not come back: another worker may
+        have the next one.
         """
-        if self.is_held(site):
+        held = self.by_name.get(site)
+        if held is not None and held.revision == turn:
             self._unused.add(site)
             self._call_due(site)
 
