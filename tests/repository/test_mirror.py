@@ -32,6 +32,7 @@ BEHAVIOURS = {
     "api/http/test_certificate.py": "https with a certificate: used, refused, renewed",
     "api/live/test_resume.py": "a stream that broke off goes on: stream, hub and history",
     "api/live/test_trouble.py": "streams while etcd is away or put back, and slow listeners",
+    "api/openapi/test_examples.py": "each documented request gets its documented answer",
     "api/openapi/test_fuzz.py": "the whole API answers as its document says",
     "cli/test_processes.py": "`--processes` of several verbs",
     "cli/test_start.py": "processes that can't work end with one sentence, whatever the verb",
