@@ -32,6 +32,9 @@ _LEASE = 60  # s, of the lease that is granted to try a write
 _FIRST = 3.0  # s, from the alarm until a worker begins
 _OTHERS = 30.0  # s, until one begins that does not lead
 _AGAIN = 60.0  # s, after a try that did not help
+# Without the alarm a pause is so many times as long as the run before, which stops etcd's members
+# one after the other; s, at most.
+_TIMES, _LONGEST = 10, 1800.0
 _DENIED = 600.0  # s, after a refusal: authentication may be off again
 _SPARE = 1.5  # times what is in use, for a larger quota
 
@@ -118,7 +121,7 @@ class Rescue:
     def __init__(self, store: Store, fullness: Fullness, reserve: Reserve) -> None:
         self._store, self._fullness, self._reserve = store, fullness, reserve
         self._since: float | None = None  # monotonic
-        self._not_before = 0.0
+        self._not_before = self._not_before_alone = 0.0
         self._turn = random.uniform(1, 2) * _OTHERS  # noqa: S311
 
     async def once(self, *, leads: bool) -> None:
@@ -128,17 +131,25 @@ class Rescue:
             self._since = None
             return
         self._since = self._since or now
-        if now < self._not_before or now - self._since < (_FIRST if leads else self._turn):
+        alarm = fullness.alarm
+        if now < (self._not_before if alarm else self._not_before_alone) or now - self._since < (
+            _FIRST if leads else self._turn
+        ):
             return
-        self._not_before = now + _AGAIN
         log.warning("making room", file=round(fullness.file, 3), full=round(fullness.in_use, 3))
+        pause = _AGAIN
         try:
             async for sentence in make_room(self._store):
                 log.info("room made", what=sentence)
         except PermissionDenied:
-            self._not_before = now + _DENIED
+            pause = _DENIED
             log.error("room not made", error="only etcd's root may: run babygun doctor --make-room")
         except EtcdError as error:
             log.error("room not made", error=str(error))
         else:
             self._since = None
+        ended = time.monotonic()
+        self._not_before = ended + pause
+        if not alarm:
+            pause = max(pause, min(_TIMES * (ended - now), _LONGEST))
+        self._not_before_alone = ended + pause
