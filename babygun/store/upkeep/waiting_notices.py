@@ -30,7 +30,6 @@ from babygun.store.keys import NoticeRef, range_end
 from babygun.store.store import Store
 from babygun.store.upkeep.compaction import Compaction
 from babygun.store.upkeep.fullness import IN_FILE, Fullness
-from babygun.store.webhooks.records import SHORT_OF_ROOM
 
 log = get_logger("store")
 
@@ -213,7 +212,7 @@ class WaitingNotices:
         except ValueError as error:  # somebody wrote it by hand
             log_unreadable(kv.key, error)
             return 0
-        value = codec.encode_notice(notice.given_up(SHORT_OF_ROOM, utc_now()))
+        value = codec.encode_notice(notice.given_up_for_room(utc_now()))
         key = keys.sent_notice(NoticeRef(webhook_id, keys.last_part(kv.key)))
         there = present(keys.webhook_secret(webhook_id))
         txn = Txn(

@@ -107,6 +107,10 @@ class Notice(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
         last = replace(self.last or NoticeResult(now), error=reason)
         return replace(self, last=last, state="failed")
 
+    def given_up_for_room(self, now: datetime) -> Notice:
+        """Given up since etcd has no room for all that wait."""
+        return self.given_up(SHORT_OF_ROOM, now)
+
     @property
     def was_given_up(self) -> bool:
         """Whether it has failed while its owner may have it in memory, with a try under way."""
