@@ -238,8 +238,8 @@ class Txn:
         self.failure = failure
         done = [op.encoded for op in success]
         depth = max((op.depth for op in success), default=0)
+        # How many operations each nested transaction of ``success`` has; 0: they stand flat.
         self.groups_of = nested if 0 < nested < len(done) else 0
-        """How many operations each nested transaction of ``success`` has; 0: they stand flat."""
         if self.groups_of:
             done = [
                 wire.txn_op(wire.txn_request((), done[i : i + nested], ()))

@@ -24,9 +24,8 @@ log = get_logger("store")
 
 _STEP = 2.0  # s, between the wall clock and the monotonic one; less is a correction
 _ASK_AGAIN = 10.0  # s, while etcd's clocks do not agree
-_SILENT = (
-    180.0  # s, without a word of etcd's clocks, until a step counts; then they are asked again
-)
+# s, without a word of etcd's clocks, until a step counts. Then they are asked again.
+_SILENT = 180.0
 
 
 class SteadyClock:

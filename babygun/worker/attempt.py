@@ -51,8 +51,8 @@ class Attempt(Struct):
 
     ``probe``: its turn to probe a held site; 0: it does not. ``crowded``: the server's reply, if it
     takes no more connections. ``put_off``: nobody was sent to, since a source is warming up.
-    ``slow``: it had no connection yet when somebody looked. ``apart``: it has no
-    slot any more, since it took too long to connect.
+    ``slow``: it had no connection yet when somebody looked. ``apart``: it has no slot any more,
+    since it took too long to connect.
     """
 
     ref: JobRef

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 
 from scripts.chaos.clients import Clients
@@ -50,20 +51,20 @@ async def highest_rate(
     The search ends with the first rate of at least ``most`` that is carried. The harness runs on
     the same machine: its part is in it.
     """
-    rate = FIRST
-    if await _carries(rate, stage, sources, seed, say):
-        while rate < most and await _carries(rate * FASTER, stage, sources, seed, say):
+    carries, rate = partial(_carries, stage, sources, seed, say), FIRST
+    if await carries(rate):
+        while rate < most and await carries(rate * FASTER):
             rate *= FASTER
         return rate
     while rate > LEAST:
         rate /= FASTER
-        if await _carries(rate, stage, sources, seed, say):
+        if await carries(rate):
             break
     return rate
 
 
 async def _carries(
-    rate: float, stage: Stage, sources: Sequence[Source], seed: int, say: Callable[[str], None]
+    stage: Stage, sources: Sequence[Source], seed: int, say: Callable[[str], None], rate: float
 ) -> bool:
     clients = stage.clients
     assert clients is not None

@@ -15,7 +15,14 @@ from msgspec.structs import replace
 
 from babygun.email.events import EventType
 from babygun.email.model import client_id_of
-from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown, OutOfSpace
+from babygun.errors import (
+    MAY_BE_WRITTEN,
+    Conflict,
+    EtcdUnavailable,
+    NotFound,
+    OutcomeUnknown,
+    OutOfSpace,
+)
 from babygun.etcd import (
     Compare,
     Op,
@@ -235,7 +242,7 @@ async def _settled(write: Callable[[], Awaitable[T | None]]) -> T:
         try:
             if (made := await write()) is not None:
                 return made
-        except (OutcomeUnknown, OutOfSpace) as error:
+        except MAY_BE_WRITTEN as error:
             if doubt is not None:
                 raise doubt if isinstance(doubt, OutcomeUnknown) else error from None
             doubt = error

@@ -36,10 +36,10 @@ async def replay_ids(store: Store, webhook_id: str, event_ids: Sequence[str]) ->
     ready: set[str] = set()
     wanted = set(event_ids)
     for _ in range(_TRIES):
-        some = [await _make_sent_ready(store, webhook_id, wanted)]
-        some.append(await _make_due_ready(store, webhook_id, wanted - some[0].seen))
-        ready |= some[0].ready | some[1].ready
-        wanted = (some[0].seen | some[1].seen) - ready  # they have moved meanwhile
+        sent = await _make_sent_ready(store, webhook_id, wanted)
+        due = await _make_due_ready(store, webhook_id, wanted - sent.seen)
+        ready |= sent.ready | due.ready
+        wanted = (sent.seen | due.seen) - ready  # they have moved meanwhile
         if not wanted:
             break
     return [each for each in event_ids if each in ready]
