@@ -101,17 +101,26 @@ def _change(found: Sequence[Level], name: str) -> str:
 
 def _write_row(page: Path, part: str, head: str, cells: Sequence[str]) -> None:
     """``cells``: the first one is the seed."""
-    rows = {
-        line.split("|")[1].strip(): line
-        for line in read_part(page, part).splitlines()[2:]
-        if line.startswith("|")
-    }
+    rows = _rows(read_part(page, part))
     rows[cells[0]] = f"| {' | '.join(cells)} |"
     rule = "|---" * len(cells) + "|"
     in_order = [rows[each] for each in sorted(rows, key=int)]
     write_part(page, part, "\n".join((head, rule, *in_order)))
 
 
-def write_mutants(page: Path, table: str) -> None:
-    """Writes the table of the mutants. Raises BenchError if the page has no such marker lines."""
-    write_part(page, _MUTANTS, table)
+def write_mutants(page: Path, table: str, mistakes: Sequence[str]) -> None:
+    """Writes the rows of the table; the rows of other mutants stay as they are.
+
+    ``mistakes``: of all mutants there are, in their order. Raises BenchError if the page has no
+    such marker lines.
+    """
+    rows = _rows(read_part(page, _MUTANTS)) | _rows(table)
+    head = table.splitlines()[:2]
+    write_part(page, _MUTANTS, "\n".join(head + [rows[each] for each in mistakes if each in rows]))
+
+
+def _rows(table: str) -> dict[str, str]:
+    """The lines below the head of a table in Markdown, by their first cell."""
+    return {
+        line.split("|")[1].strip(): line for line in table.splitlines()[2:] if line.startswith("|")
+    }

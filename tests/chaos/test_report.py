@@ -48,11 +48,14 @@ def test_run_with_a_problem_that_no_rule_sees_is_not_written_as_clean(tmp_path: 
     assert "| 0 violations, 1 problems |" in page.read_text()
 
 
-def test_mutants_table_is_written_between_its_lines(tmp_path: Path) -> None:
+def test_mutants_rows_are_written_and_those_of_other_mutants_stay(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(PAGE)
-    write_mutants(page, "| mistake |\n|---|\n| one |")
-    assert "<!-- chaos:mutants -->\n| mistake |\n|---|\n| one |\n<!-- /chaos" in page.read_text()
+    head = "| mistake | found by |\n|---|---|\n"
+    first, second = "| one | `a` |", "| two | `b` |"
+    write_mutants(page, f"{head}| gone | `a` |\n{second}", ["gone", "two"])
+    write_mutants(page, f"{head}{first}", ["one", "two"])
+    assert f"mutants -->\n{head}{first}\n{second}\n<!-- /chaos" in page.read_text()
 
 
 def test_soak_is_written_with_what_grew_most(tmp_path: Path) -> None:

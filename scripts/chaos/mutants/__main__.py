@@ -54,7 +54,7 @@ def main() -> int:
             print(found[-1].text, flush=True)
     print("", table(found), sep="\n")
     if arguments.write:
-        write_mutants(arguments.write, table(found))
+        write_mutants(arguments.write, table(found), [_cell(each) for each in all_mutants()])
     living = [each.mutant.name for each in found if not each.rules]
     print(f"LIVING: {', '.join(living)}" if living else f"all {len(found)} mutants were found")
     return 1 if living else 0
@@ -65,8 +65,12 @@ def table(found: list[Found]) -> str:
     lines = ["| mistake | found by | after |", "|---|---|---|"]
     for each in found:
         rules = ", ".join(f"`{rule}`" for rule in each.rules) or "**nothing**"
-        lines.append(f"| {each.mutant.mistake.rstrip('.')} | {rules} | {each.after:.0f} s |")
+        lines.append(f"| {_cell(each.mutant)} | {rules} | {each.after:.0f} s |")
     return "\n".join(lines)
+
+
+def _cell(mutant: Mutant) -> str:
+    return mutant.mistake.rstrip(".")
 
 
 def _run(mutant: Mutant, seed: str) -> Found:
@@ -120,7 +124,7 @@ def _arguments() -> argparse.Namespace:
         "--write",
         type=Path,
         metavar="PAGE",
-        help="also puts the table into this page, such as docs/reliability.md",
+        help="also puts their rows into the table of this page, such as docs/reliability.md",
     )
     return parser.parse_args()
 
