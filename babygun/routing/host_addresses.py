@@ -8,13 +8,12 @@ networks that the settings allow.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import random
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple
 
 from babygun.dns import Answer, DnsError, Kind, NoSuchName, Resolver
@@ -69,7 +68,7 @@ async def addresses_of(
             continue
         if answer.records:
             secure, name = secure or answer.secure, answer.name
-        found = [ipaddress.ip_address(each.value) for each in answer.records]
+        found = [ip_address(each.value) for each in answer.records]
         for address in random.sample(found, len(found)):
             (usable if may_be_dialled(address, allowed) else refused).append(address)
     ours = any(each.is_global and is_of_this_machine(each) for each in refused)
@@ -136,12 +135,7 @@ def ipv6_leads_out() -> bool:
 
 @lru_cache(maxsize=1)
 def _leads_out(_period: int) -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.connect((_ELSEWHERE, 53))
-    except OSError as error:
-        return _no(error)
-    return True
+    return _way_begins_at(ip_address(_ELSEWHERE)) is not None
 
 
 def is_of_this_machine(address: Address) -> bool:
@@ -151,40 +145,40 @@ def is_of_this_machine(address: Address) -> bool:
     if the way to it begins there.
     """
     if not address.is_loopback and may_have_any(address.version):
-        return _way_begins_at(address)
+        return _way_begins_at(address) == str(address)
     return _may_have(address)
 
 
 @lru_cache
 def may_have_any(version: int) -> bool:
     """Whether a socket may have an address that nobody has (RFC 5737, RFC 3849)."""
-    return _may_have(ipaddress.ip_address(_NOBODYS if version == 4 else _ELSEWHERE))
+    return _may_have(ip_address(_NOBODYS if version == 4 else _ELSEWHERE))
 
 
 def _may_have(address: Address) -> bool:
+    """Whether a socket may have the address. Raises OutOfResources."""
+    return _socket_address(address, lambda each: each.bind((str(address), 0))) is not None
+
+
+def _way_begins_at(address: Address) -> str | None:
+    """Which address of ours the way to another begins at. None: there is no way to it.
+
+    Raises OutOfResources.
+    """
+    return _socket_address(address, lambda each: each.connect((str(address), 53)))
+
+
+def _socket_address(address: Address, act: Callable[[socket.socket], None]) -> str | None:
+    """The own address of a UDP socket after ``act``. None: the system refuses. Nothing is sent.
+
+    The socket is one for ``address``. Raises OutOfResources where it could not even be asked.
+    """
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
+        with socket.socket(family, socket.SOCK_DGRAM) as one:
+            act(one)
+            return str(one.getsockname()[0])
     except OSError as error:
-        return _no(error)
-    return True
-
-
-def _way_begins_at(address: Address) -> bool:
-    try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-            probe.connect((str(address), 53))  # nothing is sent
-            return str(probe.getsockname()[0]) == str(address)
-    except OSError as error:
-        return _no(error)
-
-
-def _no(error: OSError) -> bool:
-    """False: the system says no. Raises OutOfResources where it could not even be asked."""
-    if is_local_fault(error.errno):
-        raise OutOfResources(f"addresses can't be looked at: {error}") from error
-    return False
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6
+        if is_local_fault(error.errno):
+            raise OutOfResources(f"addresses can't be looked at: {error}") from error
+        return None
