@@ -42,7 +42,7 @@ class Adapting:
     """Run :meth:`run` as a task; at the end call :meth:`close`.
 
     ``workers``: how many live ones there are. ``changed`` is called with each site whose limits are
-    others now.
+    others now. ``followed``: the limits that all workers share, as etcd has them.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Adapting:
     ) -> None:
         self._store, self._worker_id, self._workers = store, worker_id, workers
         self._changed = changed
-        self.followed = self._shared = SharedLimits(store, self._took_in)
+        self.followed = SharedLimits(store, self._took_in)
         self._learned: dict[str, _Learned] = {}  # by site
         self._progress: dict[str, Progress] = {}  # of sites that take less now
         self._writing: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
-        await self._shared.run()
+        await self.followed.run()
 
     # --- what holds ---
 
@@ -73,7 +73,7 @@ class Adapting:
     def whole(self, site: Site) -> Limits:
         """What holds now for all workers together. The site has limits."""
         assert site.limits is not None
-        if kept := self._shared.by_name.get(site.name):
+        if kept := self.followed.by_name.get(site.name):
             return kept.lowered.instead_of(site.limits)
         learned = self._learned.get(site.name)
         if learned is None:
@@ -106,7 +106,7 @@ class Adapting:
 
     def recovered(self, name: str) -> None:
         """A hold of the site has ended: its mail begins slowly."""
-        if name not in self._shared.by_name:
+        if name not in self.followed.by_name:
             self._learn(name, None, LASTS)
 
     def succeeded(self, site: Site) -> None:
@@ -117,7 +117,7 @@ class Adapting:
         assert site.limits is not None
         now = self.whole(site)
         more = step_up(now, site.limits)
-        kept = self._shared.by_name.get(site.name)
+        kept = self.followed.by_name.get(site.name)
         if kept is not None:
             self._write(site, partial(self._raise_shared, site, more, kept))
         elif learned := self._learned.get(site.name):
@@ -135,7 +135,7 @@ class Adapting:
             self._changed(name)
 
     def _lower(self, site: Site, less: Limits, lasts: float, reply: RecipientResult) -> None:
-        kept = self._shared.by_name.get(site.name)
+        kept = self.followed.by_name.get(site.name)
         if kept is not None and kept.lowered.by_operator:
             return
         log.warning(
@@ -203,7 +203,7 @@ class Adapting:
             before=before,
         )
         if kept is not None:  # otherwise another worker's are on their way to here
-            self._shared.learn(kept)
+            self.followed.learn(kept)
 
     async def _raise_shared(self, site: Site, more: Limits, before: KeptLimits) -> None:
         lowered = before.lowered
@@ -222,7 +222,7 @@ class Adapting:
 
     def _took_in(self, name: str) -> None:
         """Somebody changed a site's limits."""
-        kept = self._shared.by_name.get(name)
+        kept = self.followed.by_name.get(name)
         if kept is None:
             self._progress.pop(name, None)
         elif kept.lowered.by_operator:

@@ -1,6 +1,6 @@
-"""What a worker does about held sites: begins the holds, probes, ends them.
+"""What a worker does about held sites: when it holds one, probes it, and ends the hold.
 
-The keys and their compares are in :mod:`babygun.store.sites.holds`.
+:mod:`hold_writer` writes it. The keys and their compares are in :mod:`babygun.store.sites.holds`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,10 @@ from typing import NoReturn
 
 from msgspec.structs import replace
 
-from babygun.email.reasons import quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
 from babygun.routing.destination import Destination
 from babygun.routing.sites import MX, NO_ROUTE
-from babygun.runtime import metrics
 from babygun.runtime.clock import utc_now
 from babygun.runtime.logs import get_logger
 from babygun.store import Store
@@ -26,6 +24,7 @@ from babygun.store.records import Hold
 from babygun.store.sites import holds as store_holds
 from babygun.store.sites.holds import Held, Holds
 from babygun.worker.results import Sent, SessionFault
+from babygun.worker.sites.hold_writer import HoldWriter
 from babygun.worker.sites.refused_senders import RefusedSenders
 
 log = get_logger("worker")
@@ -40,11 +39,11 @@ _SENDER = 900.0  # s, for which one sender domain's mail is held
 class SiteHolds:
     """Run :meth:`run` as a task.
 
-    ``known``: the holds have been read; before that nothing is to be claimed. ``wake`` is called
-    when :attr:`known` becomes true, ``due`` with a site that may be probed now, ``ended`` with the
-    name of each hold that has ended, ``recovered`` with a hold that a probe of this worker ended.
-    ``worker_id``: asked for this worker's present id.
-    ``to_mx``: a route goes to mail hosts.
+    ``followed``: the holds as etcd has them. ``known``: they have been read; before that nothing is
+    to be claimed. ``wake`` is called when :attr:`known` becomes true, ``due`` with a site that may
+    be probed now, ``ended`` with the name of each hold that has ended, ``recovered`` with a hold
+    that a probe of this worker ended. ``worker_id``: asked for this worker's present id. ``to_mx``:
+    a route goes to mail hosts.
     """
 
     def __init__(
@@ -62,9 +61,10 @@ class SiteHolds:
         self._store, self._destinations, self._to_mx = store, destinations, to_mx
         self._worker_id, self._wake = worker_id, wake
         self._call_due, self._ended = due, ended
-        self._recovered = recovered
-        self.followed = self._holds = Holds(store, self._changed)
-        self._beginning: dict[str, asyncio.Task[None]] = {}  # by name
+        self.followed = Holds(store, self._changed)
+        self._writer = HoldWriter(
+            store, self.followed, destinations, worker_id=worker_id, recovered=recovered
+        )
         self._ended_at: dict[str, float] = {}  # by name, time.monotonic()
         self._due: set[str] = set()  # held sites that may be probed now
         self._senders: set[str] = set()  # names of holds of one sender domain
@@ -77,11 +77,11 @@ class SiteHolds:
 
     @property
     def by_name(self) -> Mapping[str, Held]:
-        return self._holds.by_name
+        return self.followed.by_name
 
     def is_held(self, name: str) -> bool:
         """Whether a site is held, or one sender domain there (``<site>/<sender>``)."""
-        return name in self._holds.by_name
+        return name in self.followed.by_name
 
     def of_mail_hosts(self) -> list[str]:
         """The held sites whose mail DNS may lead to other hosts by now."""
@@ -104,13 +104,13 @@ class SiteHolds:
         """
         while not self.known:
             try:
-                await self._holds.read()
+                await self.followed.read()
                 self.known = True
             except EtcdError as error:
                 log.warning("held sites not read", error=str(error))
                 await asyncio.sleep(_READ_AGAIN)
         self._wake()
-        await self._holds.run()
+        await self.followed.run()
 
     # --- probes ---
 
@@ -134,14 +134,14 @@ class SiteHolds:
         try:
             turn = await store_holds.take_turn(self._store, held, worker_id=self._worker_id())
             if turn is None:  # another worker has it, or the hold has ended
-                await self._holds.read()
+                await self.followed.read()
         except EtcdError as error:
             log.warning("site not probed", site=site, error=str(error))
             self._set_timer(site, _READ_AGAIN)
             return 0
         if turn is None:
             return 0
-        self._holds.learn(turn)
+        self.followed.learn(turn)
         return turn.revision
 
     def keep_turn(self, site: str, turn: int) -> None:
@@ -176,7 +176,7 @@ class SiteHolds:
         if fault.at_mail and fault.holds:
             self.refused_senders.met(site, claimed.email.sender)
         if probe:
-            await self._quote(site, fault)
+            await self._writer.quote(site, fault)
         elif (
             fault.at_mail
             and not self.is_held(site)
@@ -190,7 +190,7 @@ class SiteHolds:
     async def _got_through(self, site: str, sender: str, probe: bool) -> None:
         self.refused_senders.got_through(site, sender, probe=probe)
         if probe:
-            await self._end(site)
+            await self._writer.end(site)
 
     # --- begin ---
 
@@ -200,106 +200,17 @@ class SiteHolds:
         ``first_probe``: in how many seconds, if not as usual.
         """
         if time.monotonic() >= self._ended_at.get(site, -_EARLIER) + _EARLIER:
-            self._start(site, reply, first_probe=first_probe)
+            self._writer.begin(site, reply, first_probe=first_probe)
 
     def hold_sender(self, site: str, sender: str, reply: RecipientResult) -> None:
         """Holds one sender domain at a site. Nobody probes: the hold ends by itself."""
         if len(self._senders) < _MOST_SENDERS:
-            self._start(site, reply, sender=sender, first_probe=_SENDER)
+            self._writer.begin(site, reply, sender=sender, first_probe=_SENDER)
 
     async def _begin(self, site: str, fault: SessionFault, started: float) -> None:
         if started >= self._ended_at.get(site, 0.0):  # others say nothing about now
-            self._start(site, fault.result)
-        if task := self._beginning.get(site):
-            await asyncio.shield(task)
-
-    def _start(
-        self,
-        site: str,
-        reply: RecipientResult,
-        *,
-        sender: str = "",
-        first_probe: float | None = None,
-    ) -> None:
-        """Writes a hold. Many tries meet the same fault at once: one of them writes it."""
-        name = f"{site}/{sender}" if sender else site
-        if not self.is_held(name) and name not in self._beginning:
-            task = asyncio.create_task(
-                self._write(site, reply, sender, first_probe), name=f"hold {name}"
-            )
-            self._beginning[name] = task
-            task.add_done_callback(lambda _: self._beginning.pop(name, None))
-
-    async def _write(
-        self, site: str, reply: RecipientResult, sender: str, first_probe: float | None
-    ) -> None:
-        try:
-            held = await store_holds.begin(
-                self._store,
-                site,
-                reply,
-                worker_id=self._worker_id(),
-                sender=sender,
-                first_probe=first_probe,
-            )
-            if held is None:  # another worker was first
-                await self._holds.read()
-                return
-        except EtcdError as error:  # the tries wait for etcd too, and the next fault comes here
-            log.warning("site not held", site=site, error=str(error))
-            return
-        self._holds.learn(held)
-        metrics.SITE_HOLDS[_label(site), "begun"].inc()
-        hold, destination = held.hold, self._destinations.get(site)
-        log.error(
-            "site held",
-            site=site,
-            sender=sender,
-            relay=destination.endpoint if destination else "",
-            user=destination.username if destination else "",
-            reply_class=hold.reason,
-            code=hold.status_code,
-            enhanced_code=hold.enhanced_code,
-            text=hold.status_reason,
-        )
-
-    async def _quote(self, site: str, fault: SessionFault) -> None:
-        metrics.SITE_HOLDS[_label(site), "probed"].inc()
-        log.info(
-            "site probed",
-            site=site,
-            reply_class=fault.result.reply_class,
-            code=fault.result.status_code,
-            text=quoted_to_others(fault.result.reason, 200),
-        )
-        held = self.by_name.get(site)
-        if held is not None and not held.hold.by_operator:
-            try:
-                if quoted := await store_holds.quote(self._store, held, fault.result):
-                    self._holds.learn(quoted)
-            except EtcdError as error:
-                log.warning("site not held", site=site, error=str(error))
-
-    async def _end(self, site: str) -> None:
-        """Ends the hold after a probe that got through. This worker learns it by its watch.
-
-        An operator's hold stays: it may have come since the probe began.
-        """
-        held, ended = self.by_name.get(site), False
-        try:
-            while not (held is None or held.hold.by_operator or ended):
-                ended = await store_holds.end(self._store, held)
-                if not ended:  # it has changed, or it is gone
-                    await self._holds.read()
-                    held = self.by_name.get(site)
-        except EtcdError as error:  # the next probe does it
-            log.warning("hold not ended", site=site, error=str(error))
-            return
-        if held is not None and ended:
-            metrics.SITE_HOLDS[_label(site), "ended"].inc()
-            seconds = (utc_now() - held.hold.since).total_seconds()
-            log.info("hold ended", site=site, probes=held.hold.probes, seconds=round(seconds))
-            self._recovered(held.hold)
+            self._writer.begin(site, fault.result)
+        await self._writer.begun(site)
 
     # --- following ---
 
@@ -339,15 +250,12 @@ class SiteHolds:
         self._timers.pop(name, None)
         if name == NO_ROUTE:
             if self._to_mx:  # this mail has sites again, so nothing would ever probe
-                self._route_back = asyncio.create_task(self._end(name), name=f"end hold {name}")
+                self._route_back = asyncio.create_task(
+                    self._writer.end(name), name=f"end hold {name}"
+                )
             return
         self._due.add(name)
         self._call_due(name)
-
-
-def _label(site: str) -> str:
-    """How metrics name a site: by provider, since there are too many others."""
-    return f"{MX}default" if site.startswith(MX) and "." in site else site
 
 
 def _with_action(
