@@ -28,14 +28,14 @@ help: ## list these targets
 install: $(STAMP) ## create .venv, install everything into it, prepare etcd (once per machine)
 
 # Made again after a change of the dependencies, the package's metadata or the pinned etcd.
-$(STAMP): requirements.lock pyproject.toml babygun/dev/etcd/build.py \
+$(STAMP): requirements.lock pyproject.toml babygun/dev/etcd/build.py scripts/install_locked.py \
 		etcd/build/go.mod etcd/build/go.sum etcd/build/etcd-fallback.txt
 	@$(PYTHON) scripts/check_python.py
 	@test -x $(BIN)/python && $(BIN)/python -c 'import pip' 2>/dev/null || \
 		$(PYTHON) -m venv --clear $(VENV)
 	@echo "installing the locked dependencies into $(VENV), for Python" \
 		"$$($(BIN)/python -c 'import sys; print(sys.version.split()[0], "of", sys.base_prefix)')"
-	@$(PIP) --require-hashes -r requirements.lock
+	@$(BIN)/python scripts/install_locked.py requirements.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m babygun.dev.etcd.build --link $(BIN)
 	@touch $(STAMP)
