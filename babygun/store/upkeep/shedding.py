@@ -9,7 +9,8 @@ goes by what will be in use by then (:mod:`babygun.store.upkeep.fullness`). A sm
 much in ten seconds under load, so it sheds early. A large one sheds when it is nearly full.
 
 Each round frees what is expected above the threshold. Of that it subtracts what it has shed already
-and no compaction has freed yet.
+and no compaction has freed yet. Each shed counts before it is asked for: if etcd fails in the
+middle of a round, the next one must not shed the same amount again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ import time
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from babygun.etcd import KeyValue
 from babygun.runtime.clock import utc_now
@@ -51,17 +54,29 @@ _FILLING = timedelta(seconds=5)  # a lease so young still takes new keys
 _AT_ONCE = 8  # leases revoked together, for one fsync
 _PAGE = 200  # leases a round
 _CONTENTS = 1000  # end marks of one read
+_DELETED_AT_ONCE = 100  # contents of these
 _WAIT = 2.0  # times the lead of a compaction; what was shed longer ago counts as free
 _LOG_AGAIN = 60.0  # s
 _KINDS: tuple[EndKind, ...] = ("delivered", "undelivered")
 
 
-class _Shed(NamedTuple):
-    """What was shed, and is not free before a compaction beyond this revision."""
+class _Shed(Struct):
+    """What was shed, and is not free before a compaction beyond ``revision``.
 
-    revision: int
+    ``revision``: None: not known yet. ``at``: monotonic seconds.
+    """
+
     bytes: float
     at: float
+    revision: int | None = None
+
+
+class _Lease(NamedTuple):
+    """A lease that goes early. ``granted``: when. ``bytes``: that it holds in etcd's file."""
+
+    id: int
+    granted: datetime
+    bytes: float
 
 
 class Shedding:
@@ -84,7 +99,7 @@ class Shedding:
     async def once(self) -> float:
         """One round. Returns how full etcd will be in a moment; 1.0 is its quota."""
         fullness, compaction = self._fullness, self._compaction
-        await fullness.measure()
+        self._all_until((await fullness.measure()).revision)
         await self.reserve.measure()
         usable = self.reserve.usable
         full = fullness.expected(compaction.lead) + max(0.0, fullness.file - _FILE_NEAR)
@@ -92,23 +107,21 @@ class Shedding:
         self._pending = [
             shed
             for shed in self._pending
-            if shed.revision > compaction.compacted and now - shed.at < _WAIT * compaction.lead
+            if (shed.revision is None or shed.revision > compaction.compacted)
+            and now - shed.at < _WAIT * compaction.lead
         ]
-        before = pending = sum(shed.bytes for shed in self._pending)
-        coming = self.waiting.coming
+        before, coming = self._not_free(), self.waiting.coming
         for shed, above, besides in (
             (partial(self._shed_contents, "delivered"), CONTENTS_ABOVE, 0.0),
             (partial(self._shed_leases, "notices"), NOTICES_ABOVE, 0.0),
-            (self.waiting.give_up, WAITING_ABOVE, coming),
+            (self._give_up_waiting, WAITING_ABOVE, coming),
             (partial(self._shed_contents, "undelivered"), RECORDS_ABOVE, coming),
             (partial(self._shed_leases, "emails"), RECORDS_ABOVE, coming),
         ):
-            if (need := (full - above * usable) * quota - pending - besides) > 0:
-                pending += await shed(need + MORE * usable * quota, full)
-        if pending > before:
-            revision = (await fullness.measure()).revision
-            self._pending.append(_Shed(revision, pending - before, now))
-            compaction.request(revision)
+            if (need := (full - above * usable) * quota - self._not_free() - besides) > 0:
+                await shed(need + MORE * usable * quota, full)
+        if (pending := self._not_free()) > before:
+            self._all_until((await fullness.measure()).revision)
         elif (
             full - RECORDS_ABOVE * usable
         ) * quota > pending and now - self._logged_at >= _LOG_AGAIN:
@@ -116,32 +129,57 @@ class Shedding:
             log.error("nothing left to shed", full=round(full, 3))
         return full
 
-    async def _shed_contents(self, kind: EndKind, need: float, full: float) -> float:
-        """Deletes the oldest contents that take ``need`` bytes together, as far as one read shows.
+    def _not_free(self) -> float:
+        """Bytes that were shed, and were not free as the round began."""
+        return sum(shed.bytes for shed in self._pending)
 
-        Returns how many bytes they take.
-        """
+    def _sheds(self, size: float) -> None:
+        """Counts what is shed now, or may be."""
+        self._pending.append(_Shed(size, time.monotonic()))
+
+    def _all_until(self, revision: int) -> None:
+        """``revision``: of etcd after all that was shed so far. Asks for the space of that."""
+        unknown = [shed for shed in self._pending if shed.revision is None]
+        for shed in unknown:
+            shed.revision = revision
+        if unknown:
+            self._compaction.request(revision)
+
+    async def _give_up_waiting(self, need: float, full: float) -> None:
+        given_up = self.waiting.bytes
+        try:
+            await self.waiting.give_up(need, full)
+        finally:
+            if (more := self.waiting.bytes - given_up) > 0:
+                self._sheds(more)
+
+    async def _shed_contents(self, kind: EndKind, need: float, full: float) -> None:
+        """Deletes the oldest contents that take ``need`` bytes, as far as one read shows."""
         prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_CONTENTS)
         found, marks = 0.0, list[EndMark]()
         for mark in end_marks.read(self._keys, oldest.kvs):
             if found >= need:
                 break
-            found += mark.size * IN_FILE + _KEYS_BYTES
+            found += _bytes_with(mark)
             marks.append(mark)
-        await end_marks.delete_contents(self._client, self._batcher, self._keys, kind, marks)
-        if marks:
-            self._count("contents", len(marks), oldest.count, found, marks[-1].since, full)
-        return found
+        done = list[EndMark]()
+        try:
+            for start in range(0, len(marks), _DELETED_AT_ONCE):
+                some = marks[start : start + _DELETED_AT_ONCE]
+                self._sheds(sum(map(_bytes_with, some)))
+                await end_marks.delete_contents(self._client, self._batcher, self._keys, kind, some)
+                done += some
+        finally:
+            if done:
+                size = sum(map(_bytes_with, done))
+                self._count("contents", len(done), oldest.count, size, done[-1].since, full)
 
-    async def _shed_leases(self, kind: str, need: float, full: float) -> float:
-        """Revokes the oldest leases of notices, or of records and logs, that hold ``need`` bytes.
-
-        Returns how many bytes they hold.
-        """
+    async def _shed_leases(self, kind: str, need: float, full: float) -> None:
+        """Revokes the oldest leases that hold ``need`` bytes: of notices, or records and logs."""
         prefix = self._keys.retention_kind(kind)
         oldest = await self._client.range(prefix, range_end(prefix), limit=_PAGE)
-        found, leases, until = 0.0, list[int](), utc_now()
+        found, leases = 0.0, list[_Lease]()
         for kv in oldest.kvs:
             try:
                 _, granted, lease_id = self._keys.parse_retention(kv.key)
@@ -150,20 +188,26 @@ class Shedding:
                 continue
             if found >= need or utc_now() - granted < _FILLING:
                 break
-            found += _bytes_of(kv) * IN_FILE
-            leases.append(lease_id)
-            until = granted
-        filled = until + timedelta(seconds=shared_seconds(self._retentions[kind]))
-        if leases and kind == "emails":
+            leases.append(_Lease(lease_id, granted, _bytes_of(kv) * IN_FILE))
+            found += leases[-1].bytes
+        if not leases:
+            return
+        filled = leases[-1].granted + timedelta(seconds=shared_seconds(self._retentions[kind]))
+        if kind == "emails":
             await self._shed_contents_until(filled)
-        for start in range(0, len(leases), _AT_ONCE):
-            together = leases[start : start + _AT_ONCE]
-            await asyncio.gather(*map(self._client.revoke, together))
-        if leases and kind == "emails":  # and of those that have become final since, on a lease
-            await self._shed_contents_until(filled)
-        if leases:
-            self._count(kind, len(leases), oldest.count, found, until, full)
-        return found
+        done = list[_Lease]()
+        try:
+            for start in range(0, len(leases), _AT_ONCE):
+                together = leases[start : start + _AT_ONCE]
+                self._sheds(sum(lease.bytes for lease in together))
+                await asyncio.gather(*(self._client.revoke(lease.id) for lease in together))
+                done += together
+            if kind == "emails":  # and of those that have become final since, on a lease
+                await self._shed_contents_until(filled)
+        finally:
+            if done:
+                size = sum(lease.bytes for lease in done)
+                self._count(kind, len(done), oldest.count, size, done[-1].granted, full)
 
     async def _shed_contents_until(self, until: datetime) -> None:
         """Deletes the contents of e-mails that became final before: their records are to go.
@@ -197,6 +241,11 @@ class Shedding:
             until=until.isoformat(),
             full=round(full, 3),
         )
+
+
+def _bytes_with(mark: EndMark) -> float:
+    """What a content and its mark take in etcd's file."""
+    return mark.size * IN_FILE + _KEYS_BYTES
 
 
 def _bytes_of(kv: KeyValue) -> int:

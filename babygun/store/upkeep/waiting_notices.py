@@ -76,14 +76,17 @@ class _Round:
 
 
 class WaitingNotices:
-    """One round is :meth:`give_up`. ``count``: how many were given up so far."""
+    """One round is :meth:`give_up`.
+
+    ``count``: how many were given up so far. ``bytes``: that these take.
+    """
 
     def __init__(self, store: Store, fullness: Fullness, compaction: Compaction) -> None:
         self._store, self._fullness, self._compaction = store, fullness, compaction
         self._waiting: dict[str, _Waiting] = {}  # by webhook
         self._looked = -_LOOK_AGAIN
         self._given_up: list[_GivenUp] = []  # lately
-        self.count = 0
+        self.count, self.bytes = 0, 0.0
 
     @property
     def coming(self) -> float:
@@ -134,6 +137,7 @@ class WaitingNotices:
             now, kept = time.monotonic(), max(_COMING, self._free_after)
             self._given_up = [one for one in self._given_up if now - one.at < kept]
             self._given_up.append(_GivenUp(now, done.revision, done.bytes))
+            self.bytes += done.bytes
         for webhook_id, count in done.counts.items():
             self.count += count
             SHED["waiting"].inc(count)

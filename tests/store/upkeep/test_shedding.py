@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
 
-from babygun.errors import OutOfSpace
+from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.etcd.versions import COUNTED_QUOTA
 from babygun.intake.quota_guard import QuotaGuard
 from babygun.runtime.clock import utc_now
@@ -87,6 +88,72 @@ async def test_shedding_takes_as_much_of_the_oldest_as_is_needed_and_waits_until
     assert await left(store) == records[3:], (
         "8 % above the mark and 3 % for the file that is near the quota, less what is not free yet"
     )
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_shedding_that_etcd_breaks_off_does_not_take_the_same_amount_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, answered: bool
+) -> None:
+    """Of nine leases, eight go together. etcd fails at the ninth."""
+    store, revoke = rig.store, rig.store.client.revoke
+    fullness = Fake(store.client, 100_000_000)
+    compaction = Compaction(store.client, fullness, store.keys.cluster)
+    shedding = Shedding(store, fullness, compaction)
+    records = await ended_leases(store, *[500_000] * 30)
+    for at, revision in ((90.0, 1009), (101.0, 1010)):
+        fullness.add(Size(at, 89_000_000, 89_000_000, revision))
+
+    async def broken(lease_id: int) -> None:
+        if lease_id == records[8] and answered:
+            raise EtcdUnavailable
+        await revoke(lease_id)
+        if lease_id == records[8]:
+            raise OutcomeUnknown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.client, "revoke", broken)
+        with pytest.raises(EtcdError):
+            await shedding.once()
+    assert shedding.shed["emails"] == 8
+    await shedding.once()
+    assert (await left(store))[-21:] == records[9:], "4 MB, and a percent, are on their way"
+    assert compaction.due(time.monotonic() + 60) == 1009, "their space is asked for"
+    compaction.compacted = 1010
+    await shedding.once()
+    assert len(await left(store)) < 21, "the revision has become known meanwhile"
+
+
+class Silent(Fake):
+    """It does not say how full it is, as often as a test wants."""
+
+    answers = 1
+
+    async def measure(self) -> Size:
+        self.answers -= 1
+        if not self.answers:
+            raise EtcdUnavailable("no answer to the test")
+        return await super().measure()
+
+
+async def test_shedding_that_etcd_does_not_measure_afterwards_counts_all_the_same(
+    rig: Rig,
+) -> None:
+    store = rig.store
+    fullness = Silent(store.client, 100_000_000)
+    compaction = Compaction(store.client, fullness, store.keys.cluster)
+    shedding = Shedding(store, fullness, compaction)
+    shedding.reserve = Reserve(store, Fake(store.client, 1 << 40))
+    records = await ended_leases(store, *[2_000_000] * 6)
+    fullness.add(Size(101.0, 89_000_000, 90_000_000, 1010))
+    fullness.answers = 2
+    with pytest.raises(EtcdUnavailable):
+        await shedding.once()
+    assert await left(store) == records[3:]
+    await shedding.once()
+    assert await left(store) == records[3:], "what went is not free yet"
+    compaction.compacted = 1010
+    await shedding.once()
+    assert not await left(store)
 
 
 async def test_shedding_deletes_the_oldest_contents_of_final_emails_and_no_others(
