@@ -196,6 +196,7 @@ SHARED = {
         "store.newest_first",
         "store.records",
         "store.secret_keys",
+        "store.settled",
         "store.store",
     },
     "api": set(),

@@ -22,10 +22,9 @@ from babygun.api.http.server import check_expect
 from babygun.api.unsubscribe import page
 from babygun.api.unsubscribe.limits import LinkLimits
 from babygun.email.model import client_id_of
-from babygun.errors import BabygunError, OutcomeUnknown
+from babygun.errors import BabygunError
 from babygun.runtime.logs import get_logger, note
 from babygun.runtime.metrics import UNSUBSCRIBE_CALLS
-from babygun.store import Store
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH, Subscription, read_token
 from babygun.store.unsubscribe.unsubscribe import unsubscribe
@@ -74,7 +73,7 @@ async def _unsubscribe(request: web.Request, what: Subscription) -> web.Response
         body = await read_body(request, limit=MAX_SIGN_IN)
         if _FIELD not in body or _VALUE not in body:
             return _page(page.ask(what), 400, counted="refused")
-        written = await _written(request.app[STORE], what)
+        written = await unsubscribe(request.app[STORE], what)
         if written:
             log.info("unsubscribed", client=client_id_of(what.client_id), list=what.list)
     except (Problem, BabygunError) as error:
@@ -86,14 +85,6 @@ async def _unsubscribe(request: web.Request, what: Subscription) -> web.Response
         if (call := call_of(request)).held_bytes:
             request.app[BODY_MEMORY].give_back(call)
     return _page(page.done(what), counted="unsubscribed" if written else "repeated")
-
-
-async def _written(store: Store, what: Subscription) -> bool:
-    """Whether this call has unsubscribed the address, and no earlier one."""
-    try:
-        return await unsubscribe(store, what)
-    except OutcomeUnknown:  # if that has written it, this writes nothing
-        return await unsubscribe(store, what)
 
 
 def _page(text: str, status: int = 200, *, counted: str = "shown") -> web.Response:

@@ -8,14 +8,15 @@ from datetime import timedelta
 from msgspec import Struct
 
 from babygun.email.model import client_id_of
-from babygun.errors import Conflict, EtcdUnavailable, NotFound, OutcomeUnknown, OutOfSpace
-from babygun.etcd import Compare, KeyValue, Txn, absent, created_at, delete, get, modified_at, put
+from babygun.errors import Conflict, NotFound
+from babygun.etcd import Compare, KeyValue, Txn, absent, created_at, delete, modified_at, put
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
 from babygun.store.access.client_secrets import hash_of, new_secret, rotated
 from babygun.store.keys import range_end
 from babygun.store.records import Client, Scope
+from babygun.store.settled import Write, settled, write
 from babygun.store.store import Store
 from babygun.store.upkeep import removal
 from babygun.store.webhooks.known import known_of
@@ -60,32 +61,16 @@ async def create_client(
     )
     key = store.keys.client(client.id)
     value = codec.encode_state(client)
-    if await _put_new(store, key, value) != value:
-        raise Conflict(f"there is a client {client.id!r} already")
-    return client, secret
 
+    async def decide(_: bool) -> Client | Write[Client]:
+        found = await store.client.get(key)
+        if found is None:
+            return write(store, Txn([absent(key)], [put(key, value)]), client)
+        if found.value != value:
+            raise Conflict(f"there is a client {client.id!r} already")
+        return client
 
-async def _put_new(store: Store, key: bytes, value: bytes) -> bytes:
-    """Writes a new key. Returns what is there then: if it was written, somebody must hear of it."""
-    unknown: OutcomeUnknown | None = None
-    while True:
-        try:
-            result = await store.client.txn(Txn([absent(key)], [put(key, value)], [get(key)]))
-            return value if result.succeeded else result.kvs(0)[0].value
-        except OutcomeUnknown as error:
-            if unknown:
-                raise
-            unknown = error
-        except OutOfSpace as error:
-            try:
-                found = await store.client.get(key)
-            except EtcdUnavailable as away:
-                raise OutcomeUnknown(str(away)) from None
-            if found is None:
-                raise (unknown or error) from None
-            return found.value
-        except EtcdUnavailable as error:
-            raise (unknown or error) from None
+    return await settled(decide), secret
 
 
 async def list_clients(store: Store) -> list[Client]:
@@ -118,32 +103,19 @@ async def change_client(store: Store, client_id: str, change: Callable[[Client],
     what ``change`` raises.
     """
     key = store.keys.client(client_id)
-    unknown: OutcomeUnknown | None = None
-    full: OutOfSpace | None = None
-    while True:
-        try:
-            found = await store.client.get(key)
-        except EtcdUnavailable as error:
-            raise (unknown or (OutcomeUnknown(str(error)) if full else error)) from None
+
+    async def decide(_: bool) -> Client | Write[Client]:
+        found = await store.client.get(key)
         if found is None:
             raise NotFound(f"there is no client {client_id!r}")
         before = codec.decode_state(found.value, Client)
         after = change(before)
         if after == before:
             return after
-        if full:  # it has not written this before it said so
-            raise (unknown or full) from None
         same = modified_at(key, found.mod_revision)
-        write = Txn([same], [put(key, codec.encode_state(after))])
-        try:
-            if (await store.client.txn(write)).succeeded:
-                return after
-        except OutcomeUnknown as error:
-            unknown = error
-        except OutOfSpace as error:
-            full = error
-        except EtcdUnavailable as error:
-            raise (unknown or error) from None
+        return write(store, Txn([same], [put(key, codec.encode_state(after))]), after)
+
+    return await settled(decide)
 
 
 async def rotate_secret(
@@ -172,10 +144,17 @@ async def delete_client(store: Store, client_id: str) -> Deleted | None:
     same id has nothing of it. None: there was none.
     """
     key = store.keys.client(client_id)
-    found = await store.client.get(key)
-    deleted, found_at = None, found.create_revision if found else 0
-    while found is not None and found.create_revision == found_at:  # later it is another client
-        identity = _identity(found, client_id)
+    name, created, deleted = "", 0, None
+
+    async def decide(doubt: bool) -> Deleted | Write[Deleted | None] | None:
+        nonlocal name, created, deleted
+        found = await store.client.get(key)
+        if doubt and (found is None or found.create_revision != created):
+            return deleted  # what is there now was made later
+        deleted = None
+        if found is None:
+            return None
+        created, identity = found.create_revision, _identity(found, client_id)
         known = known_of(await store.client.get(store.keys.client_webhooks(identity)))
         webhooks = [webhook.id for webhook in known.webhooks.webhooks] if known.webhooks else []
         deleted = Deleted(_name(found), len(webhooks))
@@ -185,13 +164,10 @@ async def delete_client(store: Store, client_id: str) -> Deleted | None:
             store.webhooks.compare(identity, known),
         ]
         gone = [delete(key), delete(store.keys.client_usage(identity)), *ops]
-        try:
-            if (await store.client.txn(Txn(compares, gone))).succeeded:
-                await removal.begin(store, name)
-                return deleted
-        except OutcomeUnknown:
-            pass
-        found = await store.client.get(key)
+        return write(store, Txn(compares, gone), deleted)
+
+    if await settled(decide):
+        await removal.begin(store, name)
     return deleted
 
 

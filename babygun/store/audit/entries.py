@@ -29,7 +29,7 @@ log = get_logger("store")
 Via = Literal["api", "command", "process"]
 # begun    the change goes on, or its process died: then nobody knows whether it was made
 # done     it is made
-# failed   it is not made, or not all of it: the reason says more
+# failed   it is not made; one in many steps did not get to its end: the reason says more
 # unknown  etcd did not say whether it is made
 Outcome = Literal["begun", "done", "failed", "unknown"]
 

@@ -19,7 +19,7 @@ from babygun.email.sending_domains import (
     looked_up,
     rotated,
 )
-from babygun.errors import Conflict, NotFound, OutcomeUnknown
+from babygun.errors import Conflict, NotFound
 from babygun.etcd import (
     Compare,
     Op,
@@ -27,6 +27,7 @@ from babygun.etcd import (
     all_created_before,
     delete,
     delete_range,
+    get,
     modified_at,
     put,
 )
@@ -35,6 +36,7 @@ from babygun.store import codec
 from babygun.store.access.clients import is_there
 from babygun.store.domains.dkim_keys import new_selectors
 from babygun.store.keys import range_end
+from babygun.store.settled import Write, settled
 from babygun.store.store import Store
 
 MOST_DOMAINS = 100
@@ -61,21 +63,21 @@ async def create_domain(
     now = utc_now()
     selectors, key_ops = await new_selectors(store, name, algorithms)
     domain = SendingDomain(name, tuple(clients), now, now, selectors)
-    unknown = False
-    while True:
+    names = {one.name for one in selectors}
+
+    async def decide(_: bool) -> SendingDomain | Write[SendingDomain]:
         found = await _read_all(store)
-        if any(one.name == name and one.selectors == selectors for one in found.domains):
-            return domain  # by a write whose answer did not come
+        there = next((one for one in found.domains if one.name == name), None)
+        if there and names & _selectors_of(there):  # by this call
+            await store.domains.read([name])
+            return there
         _check_free(domain, found.domains, by_operator)
         _check_count(clients, found.domains)
-        there = [await is_there(store, client) for client in clients]
-        try:
-            if await _write(store, domain, [found.none_is_newer, *there], key_ops):
-                return domain
-        except OutcomeUnknown:
-            if unknown:
-                raise
-            unknown = True
+        holders = [await is_there(store, client) for client in clients]
+        compares = [found.none_is_newer, *holders]
+        return Write(domain, lambda: _write(store, domain, compares, key_ops))
+
+    return await settled(decide)
 
 
 async def list_domains(store: Store) -> list[SendingDomain]:
@@ -98,12 +100,13 @@ async def share_domain(store: Store, name: str, clients: Sequence[str]) -> Sendi
     domains = await list_domains(store)
     before = next((one.clients for one in domains if one.name == name), ())
     _check_count([one for one in clients if one not in before], domains)
-    there = [await is_there(store, client) for client in clients]
 
     def share(domain: SendingDomain) -> SendingDomain:
+        if domain.clients == tuple(clients):
+            return domain
         return replace(domain, clients=tuple(clients), updated_at=utc_now())
 
-    return await _change(store, name, share, compares=there)
+    return await _change(store, name, share, holders=clients)
 
 
 async def rotate_keys(
@@ -119,7 +122,12 @@ async def rotate_keys(
         raise no_such_domain(name)
     wanted = algorithms or tuple(dict.fromkeys(one.algorithm for one in domain.selectors))
     new, ops = await new_selectors(store, name, wanted)
-    return await _change(store, name, lambda before: rotated(before, new, utc_now()), ops)
+    names = {one.name for one in new}
+
+    def rotate(before: SendingDomain) -> SendingDomain:
+        return before if names & _selectors_of(before) else rotated(before, new, utc_now())
+
+    return await _change(store, name, rotate, ops)
 
 
 async def checked(
@@ -146,15 +154,27 @@ async def delete_domain(store: Store, name: str, *, holder: str | None = None) -
     Conflict, EtcdError.
     """
     key, ranges = store.keys.domain(name), store.keys.domain_ranges(name)
-    while (found := await _read(store, name)) is not None:
+    created = 0
+
+    async def decide(doubt: bool) -> bool | Write[bool]:
+        nonlocal created
+        found = await _read(store, name)
+        if found is None or (doubt and found.created != created):  # by a call after this one
+            return doubt
+        created, revision = found.created, found.revision
         if holder is not None and found.domain.clients != (holder,):
             raise Conflict("other clients hold this domain, too: an operator can delete it")
-        gone = [delete(key), *(delete_range(one, range_end(one)) for one in ranges)]
-        result = await store.client.txn(Txn([modified_at(key, found.revision)], gone))
-        if result.succeeded:
-            store.domains.forget(name, result.revision)
-            return True
-    return False
+
+        async def send() -> bool:
+            gone = [delete(key), *(delete_range(one, range_end(one)) for one in ranges)]
+            result = await store.client.txn(Txn([modified_at(key, revision)], gone))
+            if result.succeeded:
+                store.domains.forget(name, result.revision)
+            return result.succeeded
+
+        return Write(True, send)
+
+    return await settled(decide)
 
 
 def no_such_domain(name: str) -> NotFound:
@@ -165,9 +185,10 @@ def no_such_domain(name: str) -> NotFound:
 
 
 class _Read(NamedTuple):
-    """One domain as it was read."""
+    """One domain as it was read. ``created`` and ``revision``: its create and mod revision."""
 
     domain: SendingDomain
+    created: int
     revision: int
 
 
@@ -179,9 +200,15 @@ class _All(NamedTuple):
 
 
 async def _read(store: Store, name: str) -> _Read | None:
-    found = await store.client.get(store.keys.domain(name))
-    domain = codec.state_of(found, SendingDomain) if found else None
-    return _Read(domain, found.mod_revision) if found and domain else None
+    """This process knows at once what it has read."""
+    seen = await store.client.read([get(store.keys.domain(name))])
+    found = next(iter(seen.kvs(0)), None)
+    if found is None:
+        store.domains.forget(name, seen.revision)
+        return None
+    store.domains.take(found)
+    domain = codec.state_of(found, SendingDomain)
+    return _Read(domain, found.create_revision, found.mod_revision) if domain else None
 
 
 async def _read_all(store: Store) -> _All:
@@ -196,26 +223,34 @@ async def _change(
     name: str,
     change: Callable[[SendingDomain], SendingDomain],
     ops: Sequence[Op] = (),
-    compares: Sequence[Compare] = (),
+    holders: Sequence[str] = (),
 ) -> SendingDomain:
     """Replaces a domain by ``change`` of it. The keys of selectors that it drops go.
 
-    ``change`` may be called several times. Raises NotFound, EtcdError.
+    ``change`` may be called several times, also with what it made: then it changes nothing.
+    ``holders``: clients that have to be there. Raises NotFound, EtcdError.
     """
-    while True:
+
+    async def decide(_: bool) -> SendingDomain | Write[SendingDomain]:
         before = await _read(store, name)
         if before is None:
             raise no_such_domain(name)
         after = change(before.domain)
-        kept = {one.name for one in after.selectors}
+        if after == before.domain:
+            return after
+        there = [await is_there(store, holder) for holder in holders]
         gone = [
-            delete(store.keys.dkim_key(name, one.name))
-            for one in before.domain.selectors
-            if one.name not in kept
+            delete(store.keys.dkim_key(name, selector))
+            for selector in _selectors_of(before.domain) - _selectors_of(after)
         ]
         same = modified_at(store.keys.domain(name), before.revision)
-        if await _write(store, after, [same, *compares], [*ops, *gone]):
-            return after
+        return Write(after, lambda: _write(store, after, [same, *there], [*ops, *gone]))
+
+    return await settled(decide)
+
+
+def _selectors_of(domain: SendingDomain) -> set[str]:
+    return {one.name for one in domain.selectors}
 
 
 async def _write(

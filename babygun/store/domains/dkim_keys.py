@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from babygun.email.sending_domains import DkimAlgorithm, Selector
-from babygun.errors import NoSealingKey, NotFound, OutcomeUnknown
+from babygun.errors import NoSealingKey, NotFound
 from babygun.etcd import KeyValue, Op, Txn, modified_at, put
 from babygun.pki.dkim_keys import load_dkim_key, make_ed25519_key, make_rsa_key
 from babygun.pki.sealing import CannotOpen, Sealer
@@ -17,6 +17,7 @@ from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import range_end
 from babygun.store.records import SealedKey
+from babygun.store.settled import Write, settled, write
 from babygun.store.store import Store
 
 _PAGE = 200
@@ -96,10 +97,10 @@ async def reseal(store: Store) -> Resealed:
     sealer, prefix = sealer_of(store), store.keys.dkim_keys
     start, total, resealed, closed = prefix, 0, 0, []
     while True:
-        page = (await store.client.range(start, range_end(prefix), limit=_PAGE)).kvs
+        page = (await store.client.range(start, range_end(prefix), limit=_PAGE, keys_only=True)).kvs
         for kv in page:
             try:
-                resealed += await _reseal_one(store, sealer, kv)
+                resealed += await _reseal_one(store, sealer, kv.key)
             except ValueError as error:
                 closed.append(kv.key[len(prefix) :].decode(errors="replace"))
                 log_unreadable(kv.key, error)
@@ -109,18 +110,22 @@ async def reseal(store: Store) -> Resealed:
         start = page[-1].key + b"\0"
 
 
-async def _reseal_one(store: Store, sealer: Sealer, kv: KeyValue) -> bool:
+async def _reseal_one(store: Store, sealer: Sealer, key: bytes) -> bool:
     """Whether it was sealed again. Raises ValueError where it can't be opened."""
-    name, selector = store.keys.parse_dkim_key(kv.key)
-    if codec.decode_state(kv.value, SealedKey).key_id == sealer.key_id:
-        return False
-    private = _opened(sealer, kv, name, selector)
-    value = SealedKey(sealer.key_id, sealer.seal(private, _sealed_for(name, selector)))
-    txn = Txn([modified_at(kv.key, kv.mod_revision)], [put(kv.key, codec.encode_state(value))])
-    try:
-        return (await store.client.txn(txn)).succeeded  # else it is gone, or done by another
-    except OutcomeUnknown:
-        return (await store.client.txn(txn)).succeeded
+    name, selector = store.keys.parse_dkim_key(key)
+
+    async def decide(doubt: bool) -> bool | Write[bool]:
+        found = await store.client.get(key)
+        if found is None:
+            return False
+        if codec.decode_state(found.value, SealedKey).key_id == sealer.key_id:
+            return doubt  # else another process has done it
+        private = _opened(sealer, found, name, selector)
+        value = SealedKey(sealer.key_id, sealer.seal(private, _sealed_for(name, selector)))
+        same = modified_at(key, found.mod_revision)
+        return write(store, Txn([same], [put(key, codec.encode_state(value))]), True)
+
+    return await settled(decide)
 
 
 def _opened(sealer: Sealer, kv: KeyValue, name: str, selector: str) -> bytes:

@@ -75,7 +75,7 @@ class KnownDomains:
         """Learns some domains now, as etcd has them, where there are such. Raises EtcdError."""
         found = await self._client.get_many([self._keys.domain(name) for name in names])
         for kv in found.values():
-            self._take(kv)
+            self.take(kv)
 
     def forget(self, name: str, revision: int) -> None:
         """``revision``: at which a domain was deleted. A domain made later is kept."""
@@ -83,7 +83,8 @@ class KnownDomains:
         if known is not None and known[1] <= revision:
             self._drop(name)
 
-    def _take(self, kv: KeyValue) -> None:
+    def take(self, kv: KeyValue) -> None:
+        """Learns a domain as it was read."""
         name = self._keys.last_part(kv.key)
         try:
             domain = codec.decode_state(kv.value, SendingDomain)
@@ -129,7 +130,7 @@ class KnownDomains:
                 self.forget(name, found.revision)
             for kv in found.kvs:
                 if self._keys.last_part(kv.key) not in deleted:
-                    self._take(kv)
+                    self.take(kv)
             self._followed = found.revision
             self.ready.set()
             return found.revision
@@ -137,7 +138,7 @@ class KnownDomains:
         async def changed(batch: WatchBatch) -> None:
             for event in batch.events:
                 if event.type == "put":
-                    self._take(event.kv)
+                    self.take(event.kv)
                 else:
                     self.forget(self._keys.last_part(event.kv.key), event.kv.mod_revision)
             self._followed = batch.revision  # not before: several can be of one revision

@@ -20,13 +20,13 @@ from babygun.etcd import (
     absent,
     delete,
     modified_at,
-    present,
 )
 from babygun.etcd.txn import KeyValue
 from babygun.store import codec
 from babygun.store.followed import Followed, read_states
 from babygun.store.records import Hold
-from babygun.store.sites.states import put_until, quoted, said_by_operator
+from babygun.store.settled import delete_key
+from babygun.store.sites.states import put_until, quoted, replace_until, said_by_operator
 from babygun.store.store import Store
 
 # s, from the begin of a hold to its first probe, and from each probe to the next one. The last
@@ -93,14 +93,12 @@ async def begin_by_operator(
         probe_at=until,
         until=until,
     )
-    await put_until(store, store.keys.hold(site), hold, [])
-    return hold
+    return await replace_until(store, store.keys.hold(site), hold)
 
 
 async def end_by_operator(store: Store, site: str, sender: str = "") -> bool:
     """Ends a hold, whichever it is. False: there is none. Raises EtcdError."""
-    key = store.keys.hold(site, sender)
-    return (await store.client.txn(Txn([present(key)], [delete(key)]))).succeeded
+    return await delete_key(store, store.keys.hold(site, sender)) is not None
 
 
 async def take_turn(store: Store, held: Held, *, worker_id: str) -> Held | None:

@@ -16,14 +16,14 @@ from babygun.etcd import (
     absent,
     delete,
     modified_at,
-    present,
 )
 from babygun.etcd.txn import KeyValue
 from babygun.routing.providers import Limits
 from babygun.store import codec
 from babygun.store.followed import Followed, read_states
 from babygun.store.records import Lowered, SomeLimits
-from babygun.store.sites.states import put_until, quoted, said_by_operator
+from babygun.store.settled import delete_key
+from babygun.store.sites.states import put_until, quoted, replace_until, said_by_operator
 from babygun.store.store import Store
 
 
@@ -79,8 +79,7 @@ async def write_by_operator(
         since=now,
         until=until,
     )
-    await put_until(store, store.keys.limit(site), lowered, [])
-    return lowered
+    return await replace_until(store, store.keys.limit(site), lowered)
 
 
 async def end(store: Store, site: str, before: KeptLimits | None = None) -> bool:
@@ -89,8 +88,10 @@ async def end(store: Store, site: str, before: KeptLimits | None = None) -> bool
     False: there are none, or others.
     """
     key = store.keys.limit(site)
-    compare = present(key) if before is None else modified_at(key, before.revision)
-    return (await store.client.txn(Txn([compare], [delete(key)]))).succeeded
+    if before is None:
+        return await delete_key(store, key) is not None
+    same = modified_at(key, before.revision)
+    return (await store.client.txn(Txn([same], [delete(key)]))).succeeded
 
 
 class SharedLimits(Followed[KeptLimits]):

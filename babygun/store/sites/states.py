@@ -6,16 +6,18 @@ Holds are such states, and so are limits for a while.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
-from babygun.etcd import Compare, Txn, put
+from babygun.etcd import Compare, Txn, absent, modified_at, put
 from babygun.store import codec
 from babygun.store.records import SiteState
+from babygun.store.settled import Write, settled
 from babygun.store.store import Store
 
 _REASON_BYTES = 512
+S = TypeVar("S", bound=SiteState)
 
 
 def quoted(reply: RecipientResult) -> dict[str, Any]:
@@ -50,3 +52,20 @@ async def put_until(store: Store, key: bytes, state: SiteState, compares: Sequen
         return result.revision
     await store.client.revoke(lease)
     return 0
+
+
+async def replace_until(store: Store, key: bytes, state: S) -> S:
+    """Writes a state on a new lease, whatever was there; returns it. Raises EtcdError."""
+    value = codec.encode_state(state)
+
+    async def decide(_: bool) -> S | Write[S]:
+        found = await store.client.get(key)
+        if found and found.value == value:
+            return state
+        same = modified_at(key, found.mod_revision) if found else absent(key)
+        return Write(state, lambda: send(same))
+
+    async def send(same: Compare) -> bool:
+        return bool(await put_until(store, key, state, [same]))
+
+    return await settled(decide)

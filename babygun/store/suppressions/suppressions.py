@@ -13,14 +13,13 @@ from msgspec import Struct
 
 from babygun.email.addresses import comparable
 from babygun.email.suppression import ALL_MAIL, Suppression, SuppressionReason, replaces
-from babygun.errors import Conflict, EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
+from babygun.errors import EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
 from babygun.etcd import (
     Compare,
     KeyValue,
     Op,
     Txn,
     absent,
-    delete,
     get,
     modified_at,
     nesting,
@@ -30,6 +29,7 @@ from babygun.etcd import (
 from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.runtime.settings import Settings
 from babygun.store import codec
+from babygun.store.settled import Write, delete_key, settled
 from babygun.store.store import Store
 from babygun.store.suppressions.limit import SuppressionLimit
 
@@ -80,22 +80,24 @@ async def add(
     suppression changes all the time.
     """
     key = store.keys.suppression(client_id, list_name, comparable(address))
-    found = await store.client.get(key)
-    for _ in range(_TRIES):
+    counted = sent = False
+
+    async def decide(_: bool) -> tuple[Suppression, bool] | Write[tuple[Suppression, bool]]:
+        nonlocal counted, sent
+        found = await store.client.get(key)
         old = codec.decode_suppression(found.value) if found else None
         if old is not None and not replaces(suppression, old, suppression.since):
             return old, old == suppression
-        if limit is not None and found is None:
+        if limit is not None and found is None and not counted:
             await limit.take(client_id, 1)
-        result = await _put(store, key, suppression, found, compares)
-        if result is None:
-            SUPPRESSIONS_WRITTEN[suppression.reason].inc()
-            return suppression, True
-        now_there = result[0] if result else None
-        if compares and now_there == found:
-            raise NotFound(_NO_CLIENT)
-        found = now_there
-    raise Conflict("the suppression is changing all the time; try again")
+            counted = True
+        sent = True
+        return Write((suppression, True), lambda: _put(store, key, suppression, found, compares))
+
+    there, added = await settled(decide, tries=_TRIES)
+    if added and sent:
+        SUPPRESSIONS_WRITTEN[suppression.reason].inc()
+    return there, added
 
 
 async def _put(
@@ -104,8 +106,8 @@ async def _put(
     suppression: Suppression,
     found: KeyValue | None,
     compares: Sequence[Compare],
-) -> list[KeyValue] | None:
-    """Writes over what was found. None: it is written; else what is there instead."""
+) -> bool:
+    """Writes over what was found. False: something else is there. Raises NotFound, EtcdError."""
     while True:
         lease = await lease_of(store, suppression, 1)
         try:
@@ -119,7 +121,9 @@ async def _put(
         except LeaseNotFound:
             store.suppression_leases.forget(lease)
             continue
-        return None if result.succeeded else result.kvs(0)
+        if not result.succeeded and next(iter(result.kvs(0)), None) == found:
+            raise NotFound(_NO_CLIENT)
+        return result.succeeded
 
 
 async def lease_of(store: Store, suppression: Suppression, keys: int) -> int:
@@ -159,14 +163,8 @@ async def remove(
     Raises EtcdError, and Conflict if it changes all the time.
     """
     key = store.keys.suppression(client_id, list_name, comparable(address))
-    for _ in range(_TRIES):
-        found = await store.client.get(key)
-        if found is None:
-            return None
-        result = await store.client.txn(Txn([_unchanged(key, found)], [delete(key)]))
-        if result.succeeded:
-            return codec.decode_suppression(found.value)
-    raise Conflict("the suppression is changing all the time; try again")
+    gone = await delete_key(store, key, tries=_TRIES)
+    return codec.decode_suppression(gone.value) if gone else None
 
 
 async def add_page(
@@ -189,31 +187,34 @@ async def add_page(
         key = store.keys.suppression(client_id, new.list, comparable(new.address))
         if (first := left.get(key)) is None or replaces(new.suppression, first, now):
             left[key] = new.suppression
-    addresses, added = len(left), 0
-    there = await store.client.get_many(list(left))
-    if limit is not None:  # one that goes later was counted, so another may take its place
-        await limit.take(client_id, sum(key not in there for key in left))
-    unknown: OutcomeUnknown | None = None  # an earlier write of this call may have been applied
-    for again in range(tries):
-        try:
-            if again:
-                there = await store.client.get_many(list(left))
-            stays = _stays(left, there, now)
-            if unknown:
-                added += _count(left, [key for key, old in stays.items() if old == left[key]])
-            for key in stays:
-                left.pop(key, None)
-            if left:
-                added += _count(left, await _put_page(store, left, there, compares, now))
-            if not left:
-                return Imported(added, addresses - added)
-        except OutcomeUnknown as error:
-            unknown = error
-        except EtcdUnavailable as error:
-            if not again:
-                raise
+    addresses, added, counted = len(left), 0, False
+
+    async def decide(doubt: bool) -> bool | Write[bool]:
+        nonlocal added, counted
+        there = await store.client.get_many(list(left))
+        if limit is not None and not counted:
+            # One that goes later was counted, so another may take its place.
+            await limit.take(client_id, sum(key not in there for key in left))
+            counted = True
+        stays = _stays(left, there, now)
+        if doubt:
+            added += _count(left, [key for key, old in stays.items() if old == left[key]])
+        for key in stays:
+            left.pop(key, None)
+        return Write(True, lambda: send(there)) if left else True
+
+    async def send(there: Mapping[bytes, KeyValue]) -> bool:
+        nonlocal added
+        added += _count(left, await _put_page(store, left, there, compares, now))
+        return not left
+
+    try:
+        await settled(decide, tries=tries)
+    except EtcdUnavailable as error:
+        if added:
             raise OutcomeUnknown(str(error)) from None
-    raise unknown or Conflict("the suppressions are changing all the time; try again")
+        raise
+    return Imported(added, addresses - added)
 
 
 def _stays(

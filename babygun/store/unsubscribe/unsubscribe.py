@@ -9,12 +9,13 @@ from babygun.email.email_events import EmailEvent, event_of_address
 from babygun.email.ids import email_id
 from babygun.email.model import client_id_of
 from babygun.email.suppression import Suppression
-from babygun.errors import Conflict, LeaseNotFound
-from babygun.etcd import KeyValue, absent, created_at, get, modified_at, put
+from babygun.errors import LeaseNotFound
+from babygun.etcd import Compare, KeyValue, absent, created_at, get, modified_at, put
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.store import codec
 from babygun.store.records import Client
+from babygun.store.settled import Write, settled
 from babygun.store.store import Store
 from babygun.store.suppressions.suppressions import lease_of, until_of
 from babygun.store.unsubscribe.tokens import Subscription
@@ -34,35 +35,39 @@ async def unsubscribe(store: Store, what: Subscription) -> bool:
     keys = store.keys
     key = keys.suppression(what.client_id, what.list, what.address)
     client_key = keys.client(client_id_of(what.client_id))
-    reads = [get(key), get(client_key)]
     now = await store.clock.now()
     suppression = Suppression("unsubscribe", now, until_of(store.settings, "unsubscribe", now))
     event = _event(what, now)
-    found = await store.client.read(reads)
-    for _ in range(_TRIES):
+
+    async def decide(doubt: bool) -> bool | Write[bool]:
+        found = await store.client.read([get(key), get(client_key)])
         old, client = found.kvs(0), found.kvs(1)
+        if doubt and old and codec.decode_suppression(old[0].value) == suppression:
+            return True
         if not client or codec.decode_state(client[0].value, Client).identity != what.client_id:
             return False
         if old and _stands(old[0], now):
             return False
-        lease = await lease_of(store, suppression, 1)
         unchanged = modified_at(key, old[0].mod_revision) if old else absent(key)
+        there = created_at(client_key, client[0].create_revision)
+        return Write(True, lambda: send([unchanged, there]))
+
+    async def send(compares: list[Compare]) -> bool:
+        lease = await lease_of(store, suppression, 1)
+        ops = [put(key, codec.encode_state(suppression), lease)]
         try:
-            found = await outbox.submit_events(
-                store,
-                what.client_id,
-                lambda: [event],
-                [unchanged, created_at(client_key, client[0].create_revision)],
-                [put(key, codec.encode_state(suppression), lease)],
-                reads,
+            result = await outbox.submit_events(
+                store, what.client_id, lambda: [event], compares, ops
             )
         except LeaseNotFound:
             store.suppression_leases.forget(lease)
-            continue
-        if found.succeeded:
-            SUPPRESSIONS_WRITTEN["unsubscribe"].inc()
-            return True
-    raise Conflict("the suppression is changing all the time; try again")
+            return False
+        return result.succeeded
+
+    unsubscribed = await settled(decide, tries=_TRIES)
+    if unsubscribed:
+        SUPPRESSIONS_WRITTEN["unsubscribe"].inc()
+    return unsubscribed
 
 
 def _stands(old: KeyValue, now: datetime) -> bool:

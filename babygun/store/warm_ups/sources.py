@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from babygun.etcd import KeyValue, Txn, absent, get, put
+from babygun.etcd import KeyValue, Txn, absent, get, modified_at, put
 from babygun.store import codec
 from babygun.store.followed import Followed, read_states
+from babygun.store.settled import Write, settled, write
 from babygun.store.store import Store
 
 
@@ -77,13 +78,19 @@ async def skip(store: Store, name: str, *, by: str) -> Source:
 
 
 async def _write(store: Store, name: str, *, skipped: bool, by: str) -> Source:
-    now = await store.clock.now()
-    began = now.date()
-    if skipped and (known := await read_source(store, name)) is not None:
-        began = known.began
-    source = Source(source=name, began=began, skipped=skipped, set_by=by, set_at=now)
-    await store.client.put(store.keys.warm_up_source(name), codec.encode_state(source))
-    return source
+    key, now = store.keys.warm_up_source(name), await store.clock.now()
+
+    async def decide(_: bool) -> Source | Write[Source]:
+        kv = await store.client.get(key)
+        known = _decoded(kv) if kv else None
+        began = known.source.began if known and skipped else now.date()
+        source = Source(source=name, began=began, skipped=skipped, set_by=by, set_at=now)
+        if known and known.source == source:
+            return source
+        same = modified_at(key, kv.mod_revision) if kv else absent(key)
+        return write(store, Txn([same], [put(key, codec.encode_state(source))]), source)
+
+    return await settled(decide)
 
 
 async def read_source(store: Store, name: str) -> Source | None:

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from msgspec.structs import replace
 
 from babygun.email.events import EventType
 from babygun.email.model import client_id_of
-from babygun.errors import (
-    MAY_BE_WRITTEN,
-    Conflict,
-    EtcdUnavailable,
-    NotFound,
-    OutcomeUnknown,
-    OutOfSpace,
-)
+from babygun.errors import Conflict, NotFound, OutOfSpace
 from babygun.etcd import (
     Compare,
     Op,
@@ -40,6 +32,7 @@ from babygun.runtime.identifiers import new_token
 from babygun.store import codec
 from babygun.store.keys import range_end
 from babygun.store.records import Client
+from babygun.store.settled import Write, settled, write
 from babygun.store.store import Store
 from babygun.store.upkeep import removal
 from babygun.store.webhooks.known import Known, known_of
@@ -54,7 +47,6 @@ from babygun.store.webhooks.records import (
 # How long the secret before signs beside a new one.
 ROTATION = timedelta(hours=24)
 _SECRET_BYTES = 32
-T = TypeVar("T")
 
 
 async def create_webhook(
@@ -82,32 +74,35 @@ async def create_webhook(
         created_at=now,
         updated_at=now,
     )
-    await _settled(lambda: _add(store, client_id, webhook, secret))
-    return webhook, secret
-
-
-async def _add(store: Store, client_id: str, webhook: Webhook, secret: str) -> bool | None:
-    """Writes a new webhook. None: others were written at the same time, so it is not there."""
-    of_client = store.keys.client(client_id_of(client_id))
-    known, seen = await _read(store, client_id, get(of_client))
-    webhooks = _webhooks(known)
-    if any(one.id == webhook.id for one in webhooks):
-        return True  # by a write whose answer did not come
-    clients = seen.kvs(1)
-    if not clients or codec.decode_state(clients[0].value, Client).identity != client_id:
-        raise NotFound(f"there is no client {client_id_of(client_id)!r}")
-    if len(webhooks) >= MOST_WEBHOOKS:
-        raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
-    key = store.keys.webhook_secret(webhook.id)
-    written = await _write(
-        store,
-        client_id,
-        known,
-        (*webhooks, webhook),
-        [put(key, codec.encode_state(WebhookSecret(secret)))],
-        [created_at(of_client, clients[0].create_revision)],
+    of_client, key = (
+        store.keys.client(client_id_of(client_id)),
+        store.keys.webhook_secret(webhook.id),
     )
-    return written or None
+
+    async def decide(_: bool) -> Webhook | Write[Webhook]:
+        known, seen = await _read(store, client_id, get(of_client))
+        webhooks = _webhooks(known)
+        if any(one.id == webhook.id for one in webhooks):
+            return webhook
+        clients = seen.kvs(1)
+        if not clients or codec.decode_state(clients[0].value, Client).identity != client_id:
+            raise NotFound(f"there is no client {client_id_of(client_id)!r}")
+        if len(webhooks) >= MOST_WEBHOOKS:
+            raise Conflict(f"the client has {MOST_WEBHOOKS} webhooks already: delete one first")
+        return write(
+            store,
+            _txn(
+                store,
+                client_id,
+                known,
+                (*webhooks, webhook),
+                [put(key, codec.encode_state(WebhookSecret(secret)))],
+                [created_at(of_client, clients[0].create_revision)],
+            ),
+            webhook,
+        )
+
+    return await settled(decide), secret
 
 
 async def list_webhooks(store: Store, client_id: str) -> tuple[Webhook, ...]:
@@ -140,13 +135,19 @@ async def change_webhook(
 
     ``change`` may be called several times. Raises NotFound, EtcdError.
     """
-    while True:
+    after: Webhook | None = None
+
+    async def decide(doubt: bool) -> Webhook | Write[Webhook]:
+        nonlocal after
         known, _ = await _read(store, client_id)
         before = _require(known, webhook_id)
+        if doubt and before == after:
+            return before
         after = replace(change(before), updated_at=_now_after(before))
         webhooks = tuple(after if one is before else one for one in _webhooks(known))
-        if await _write(store, client_id, known, webhooks):
-            return after
+        return write(store, _txn(store, client_id, known, webhooks), after)
+
+    return await settled(decide)
 
 
 async def disable_webhook(
@@ -160,15 +161,20 @@ async def disable_webhook(
     owner = store.keys.notice_owner(seen.id)
     now = _now_after(seen)
     off = replace(seen, enabled=False, disabled=Disabled(now, reason), updated_at=now)
-    while True:
+
+    async def decide(doubt: bool) -> Webhook | Write[Webhook | None] | None:
         known, read = await _read(store, client_id, get(owner))
         webhooks, owners = _webhooks(known), read.kvs(1)
+        if doubt and off in webhooks:
+            return off
         is_owner = bool(owners) and owners[0].create_revision == token
         if not (is_owner and seen.enabled and seen in webhooks):
             return None
         after = tuple(off if one == seen else one for one in webhooks)
-        if await _write(store, client_id, known, after, compares=[created_at(owner, token)]):
-            return off
+        same_owner = created_at(owner, token)
+        return write(store, _txn(store, client_id, known, after, compares=[same_owner]), off)
+
+    return await settled(decide)
 
 
 async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
@@ -177,25 +183,28 @@ async def delete_webhook(store: Store, client_id: str, webhook_id: str) -> bool:
     Nothing is written for it from now on. If it has many notices, workers delete the rest of them.
     Raises EtcdError. A full etcd deletes only the notices: that makes room.
     """
-    while True:
+    name = ""
+
+    async def decide(doubt: bool) -> bool | Write[bool]:
+        nonlocal name
         known, _ = await _read(store, client_id)
-        try:
-            gone = _require(known, webhook_id)
-        except NotFound:
-            return False
-        rest = tuple(one for one in _webhooks(known) if one is not gone)
+        rest = tuple(one for one in _webhooks(known) if one.id != webhook_id)
+        if len(rest) == len(_webhooks(known)):
+            return doubt
         name, ops = removal.of_webhook(store.keys, webhook_id, utc_now())
-        try:
-            written = await _write(store, client_id, known, rest, ops)
-        except OutOfSpace:
-            await removal.free(store, webhook_id)
-            raise OutOfSpace(
-                "etcd is full. The webhook's events are deleted; delete the webhook itself once"
-                " there is room"
-            ) from None
-        if written:
-            await removal.begin(store, name)
-            return True
+        return write(store, _txn(store, client_id, known, rest, ops), True)
+
+    try:
+        deleted = await settled(decide)
+    except OutOfSpace:
+        await removal.free(store, webhook_id)
+        raise OutOfSpace(
+            "etcd is full. The webhook's events are deleted; delete the webhook itself once"
+            " there is room"
+        ) from None
+    if deleted:
+        await removal.begin(store, name)
+    return deleted
 
 
 async def rotate_secret(
@@ -206,48 +215,24 @@ async def rotate_secret(
     ``secret``: ``whsec_…``, by default a new one. The present one changes nothing, so the call can
     be repeated with it. Raises NotFound, EtcdError.
     """
-    secret = secret or new_secret()
-    return await _settled(lambda: _rotate(store, client_id, webhook_id, secret))
+    secret, key = secret or new_secret(), store.keys.webhook_secret(webhook_id)
 
+    async def decide(_: bool) -> WebhookSecret | Write[WebhookSecret]:
+        known, seen = await _read(store, client_id, get(key))
+        _require(known, webhook_id)
+        found = seen.kvs(1)
+        before = codec.decode_state(found[0].value, WebhookSecret) if found else None
+        if before and before.secret == secret:
+            return before
+        after = WebhookSecret(secret)
+        if before:
+            after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
+        same = modified_at(key, found[0].mod_revision) if found else absent(key)
+        # Under the client's key, too: a webhook that is deleted gets no secret again.
+        compares = [same, store.webhooks.compare(client_id, known)]
+        return write(store, Txn(compares, [put(key, codec.encode_state(after))]), after)
 
-async def _rotate(
-    store: Store, client_id: str, webhook_id: str, secret: str
-) -> WebhookSecret | None:
-    """Writes a new secret. None: the secret or the client's webhooks have changed meanwhile."""
-    key = store.keys.webhook_secret(webhook_id)
-    known, seen = await _read(store, client_id, get(key))
-    _require(known, webhook_id)
-    found = seen.kvs(1)
-    before = codec.decode_state(found[0].value, WebhookSecret) if found else None
-    if before and before.secret == secret:
-        return before  # by a write whose answer did not come, or by an earlier call
-    after = WebhookSecret(secret)
-    if before:
-        after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
-    same = modified_at(key, found[0].mod_revision) if found else absent(key)
-    # Under the client's key, too: a webhook that is deleted gets no secret again.
-    compares = [same, store.webhooks.compare(client_id, known)]
-    txn = Txn(compares, [put(key, codec.encode_state(after))])
-    return after if (await store.client.txn(txn)).succeeded else None
-
-
-async def _settled(write: Callable[[], Awaitable[T | None]]) -> T:
-    """What ``write`` gives; None: it is done again. Raises what it raises.
-
-    After an answer that leaves a doubt it is done again, too: a new secret that was written has to
-    be given out. So it has to see what is its own. A full etcd may say so after it has written.
-    """
-    doubt: OutcomeUnknown | OutOfSpace | None = None
-    while True:
-        try:
-            if (made := await write()) is not None:
-                return made
-        except MAY_BE_WRITTEN as error:
-            if doubt is not None:
-                raise doubt if isinstance(doubt, OutcomeUnknown) else error from None
-            doubt = error
-        except EtcdUnavailable as error:
-            raise OutcomeUnknown(str(error)) if doubt is not None else error from None
+    return await settled(decide)
 
 
 async def read_secret(store: Store, webhook_id: str) -> WebhookSecret | None:
@@ -285,16 +270,16 @@ def _now_after(before: Webhook) -> datetime:
     return now if now != before.updated_at else now + timedelta(milliseconds=1)
 
 
-async def _write(
+def _txn(
     store: Store,
     client_id: str,
     known: Known,
     webhooks: tuple[Webhook, ...],
     more: Sequence[Op] = (),
     compares: Sequence[Compare] = (),
-) -> bool:
-    """Writes the client's webhooks in place of ``known``. False: that is to be decided again."""
+) -> Txn:
+    """Writes the client's webhooks in place of ``known``."""
     key = store.keys.client_webhooks(client_id)
-    write = put(key, codec.encode_state(ClientWebhooks(webhooks))) if webhooks else delete(key)
+    new = put(key, codec.encode_state(ClientWebhooks(webhooks))) if webhooks else delete(key)
     same = store.webhooks.compare(client_id, known)
-    return (await store.client.txn(Txn([same, *compares], [write, *more]))).succeeded
+    return Txn([same, *compares], [new, *more])

@@ -75,7 +75,7 @@ async def test_secret_of_a_client_that_is_made_is_given_out(
     async def create(store: Store) -> tuple[Client, str]:
         return await create_client(store, name="app", scopes=("emails:send",), client_id="app")
 
-    made = await _do(process, 1, faults, create)
+    made = await _do(process, 2, faults, create)
     stored = await get_client(rig.store, "app")
     assert made is None or (stored == made[0] and verify_secret(stored, made[1], utc_now()))
     assert made is not None or "refused" in faults

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from babygun.errors import EtcdUnavailable, NotFound, OutcomeUnknown
+from babygun.errors import EtcdUnavailable, NotFound, OutcomeUnknown, OutOfSpace
 from babygun.store.audit.entries import AuditEntry, new_entry, recorded
 from babygun.store.audit.listing import Wanted, list_entries
 from tests.support.rig import Rig
@@ -32,6 +32,7 @@ async def test_entry_is_begun_while_its_change_goes_on_and_done_afterwards(rig: 
     ("error", "outcome"),
     [
         (EtcdUnavailable("no leader"), "failed"),
+        (OutOfSpace("full"), "failed"),  # which is certain: tests/store/test_settled.py
         (OutcomeUnknown("no answer"), "unknown"),
         (RuntimeError("secret"), "unknown"),
     ],

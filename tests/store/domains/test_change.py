@@ -13,6 +13,7 @@ from babygun.errors import Conflict, EtcdUnavailable, NoSealingKey, NotFound, Ou
 from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from babygun.store.access.clients import delete_client
 from babygun.store.domains import change
 from babygun.store.domains.change import (
     checked,
@@ -24,7 +25,7 @@ from babygun.store.domains.change import (
     share_domain,
 )
 from tests.store.domains.steps import NAME, client_of, new_domain, seen_in_dns
-from tests.support.faulty_etcd import FAULTS, Died, Fault, FaultyProcess
+from tests.support.faulty_etcd import FAULTS, Died, Fault, FaultyProcess, faulty
 from tests.support.invariants import check_invariants
 
 DAY = timedelta(days=1)
@@ -163,6 +164,21 @@ async def test_domain_given_to_another_client_is_the_first_ones_no_more(store: S
     with pytest.raises(NotFound, match=r"b\.example"):
         await share_domain(store, "b.example", [other])
     await check_invariants(store)
+
+
+async def test_domain_is_not_given_to_a_client_that_is_deleted_meanwhile(store: Store) -> None:
+    client, other = await client_of(store, "shop"), await client_of(store, "other")
+    domain = await new_domain(store, client)
+
+    async def delete() -> None:
+        await delete_client(store, "other")
+
+    async with faulty(store.settings) as process:
+        with pytest.raises(NotFound):
+            await process.do(
+                lambda own: share_domain(own, NAME, [client, other]), meanwhile={4: delete}
+            )
+    assert await read_domain(store, NAME) == domain
 
 
 async def test_key_signs_once_it_is_seen_and_goes_when_its_mail_has_arrived(

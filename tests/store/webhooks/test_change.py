@@ -216,8 +216,16 @@ async def test_rotated_secret_keeps_the_one_before_for_a_day(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("given", [None, "whsec_given"])
-@pytest.mark.parametrize("doubt", [OutcomeUnknown, OutOfSpace])
-@pytest.mark.parametrize("fault", ["lost", "unanswered", "late", "overtaken"])
+@pytest.mark.parametrize(
+    ("fault", "doubt"),
+    [
+        ("lost", OutcomeUnknown),
+        ("unanswered", OutcomeUnknown),
+        ("unanswered", OutOfSpace),
+        ("late", OutcomeUnknown),
+        ("overtaken", OutcomeUnknown),
+    ],
+)
 async def test_secret_in_use_stays_though_an_answer_is_lost_while_it_is_changed(
     rig: Rig, fault: Fault, doubt: type[EtcdError], given: str | None
 ) -> None:
