@@ -7,8 +7,10 @@ import re
 import pytest
 
 from babygun.cli.main import COMMANDS, main
+from tests.support import processes
 from tests.support.commands import Command
 from tests.support.paths import ROOT
+from tests.support.rig import Rig
 
 
 @pytest.mark.parametrize("words", [(), ("nonsense",), ("emails",), ("send",)])
@@ -35,12 +37,14 @@ async def test_help_lists_every_command(babygun: Command) -> None:
     assert all(command.name in out for command in COMMANDS)
 
 
-async def test_terminal_that_lacks_a_character_gets_another_one(babygun: Command) -> None:
-    babygun.variables["PYTHONIOENCODING"] = "ascii"
-    result = await babygun("classify", "550 5.1.1 Bücher ≠ Briefe")
-    assert result.status == 0 and "class     bad_mailbox" in result.out
-    refused = await babygun("token", "--scope", "größe")
-    assert refused.status != 0 and "gr??e" in refused.error
+async def test_terminal_that_lacks_a_character_gets_another_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")  # an interpreter reads it as it starts
+    async with processes.babygun(rig.settings, "classify", "550 5.1.1 Bücher ≠ Briefe") as shown:
+        assert await shown.ended() == 0 and shown.lines("class     bad_mailbox")
+    async with processes.babygun(rig.settings, "token", "--scope", "größe") as refused:
+        assert await refused.ended() != 0 and refused.lines("gr??e")
 
 
 def test_commands_create_what_has_an_id_or_a_name_and_add_to_lists() -> None:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from babygun.runtime.settings import Settings
-from tests.support.paths import ROOT
+from tests.support import warm
 from tests.support.processes import PATIENCE, environment
+from tests.support.warm import Result
 
-
-class Result(NamedTuple):
-    status: int
-    out: str
-    error: str
+__all__ = ["Command", "Result"]
 
 
 class Command:
@@ -25,16 +20,8 @@ class Command:
         self.settings, self.folder, self.variables = settings, folder, variables
 
     async def __call__(self, *words: str, stdin: bytes = b"") -> Result:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "babygun", *words),
-            env=environment(self.settings) | {"PYTHONPATH": str(ROOT)} | self.variables,
-            cwd=self.folder,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        env = environment(self.settings) | self.variables
         async with asyncio.timeout(PATIENCE):
-            out, error = await process.communicate(stdin)
-        assert b"Traceback" not in error, error.decode()
-        assert process.returncode is not None
-        return Result(process.returncode, out.decode(), error.decode())
+            result = await warm.run(words, env, str(self.folder), stdin)
+        assert "Traceback" not in result.error, result.error
+        return result
