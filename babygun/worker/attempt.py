@@ -31,11 +31,12 @@ from babygun.store.suppressions.lookup import find_in_queue
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
-from babygun.worker.delivery import Delivery, Progress
+from babygun.worker.delivery import Delivery
 from babygun.worker.finisher import Finisher
 from babygun.worker.replies import Crowded
 from babygun.worker.results import Sent
 from babygun.worker.sites.holds import SiteHolds
+from babygun.worker.transactions import Progress
 from babygun.worker.warm_ups import NotCounted
 
 log = get_logger("worker")
