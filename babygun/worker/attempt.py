@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from weakref import WeakValueDictionary
 
@@ -25,15 +25,16 @@ from babygun.smtp import NotSent
 from babygun.smtp.replies import Reply
 from babygun.store import Store
 from babygun.store.cluster.checkin import Identity
-from babygun.store.emails.claims import Claim, claim, reclaim, release
+from babygun.store.emails.claims import Claim, claim, release
 from babygun.store.keys import JobRef
 from babygun.store.suppressions.lookup import find_in_queue
 from babygun.store.upkeep.trusted_clock import TrustedClock
 from babygun.worker import expiry
 from babygun.worker.counters import RecipientCounts
 from babygun.worker.delivery import Delivery
-from babygun.worker.finisher import Finisher
+from babygun.worker.reclaims import Reclaims
 from babygun.worker.replies import Crowded
+from babygun.worker.result_writer import ResultWriter
 from babygun.worker.results import Sent
 from babygun.worker.sites.holds import SiteHolds
 from babygun.worker.transactions import Progress
@@ -41,7 +42,6 @@ from babygun.worker.warm_ups import NotCounted
 
 log = get_logger("worker")
 
-_REMEMBER_DEAD = 60.0  # s, for which a dead worker's jobs are known as such
 # Workers in a row that may die with an e-mail. Then a try counts as made, so that an e-mail which
 # kills its workers becomes final.
 _MOST_RECLAIMS = 3
@@ -90,20 +90,13 @@ class Attempts:
         self, store: Store, delivery: Delivery, counts: RecipientCounts, holds: SiteHolds
     ) -> None:
         self._store, self._delivery, self._counts, self._holds = store, delivery, counts, holds
-        self._finisher = Finisher(store)
-        # By job of a dead worker: its id, and until when it is remembered.
-        self._dead: dict[JobRef, tuple[str, float]] = {}
+        self._results = ResultWriter(store, counts)
         # By e-mail: one takeover or end of its queues at a time. Hundreds would refuse each other.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.reclaims = Reclaims(store, self._lock)
         self._clock = TrustedClock(store.settings, 0.0)
         self.pause = GrowingPause()
         self.stopping = False
-
-    def worker_died(self, worker_id: str, owned: Iterable[JobRef]) -> None:
-        """Remembers for a minute what a worker owned when it died, to log who takes it over."""
-        now = time.monotonic()
-        self._dead = {ref: entry for ref, entry in self._dead.items() if entry[1] > now}
-        self._dead |= dict.fromkeys(owned, (worker_id, now + _REMEMBER_DEAD))
 
     async def run(self, attempt: Attempt) -> bool:
         """Makes the try. True: the job is still ready, for this worker too."""
@@ -142,7 +135,7 @@ class Attempts:
                 _describe(span, claimed, identity.process_id)
                 with tracing.child("etcd claim", started_ns=started_ns):
                     pass  # it has ended: only the claimed record says whose trace this is
-            return await self._send(attempt, claimed)
+            return await self._try(attempt, claimed)
 
     def _pause(self, error: EtcdError) -> None:
         metrics.CLAIMS["unanswered"].inc()
@@ -168,74 +161,33 @@ class Attempts:
         self.pause.answered()
         return False
 
-    async def _send(self, attempt: Attempt, claimed: Claim) -> bool:
+    async def _try(self, attempt: Attempt, claimed: Claim) -> bool:
         """Makes the try at a claimed job. True: the job is still ready."""
         ref, worker_id = attempt.ref, attempt.identity.process_id
         if self.stopping:
             await release_job(self._store, ref, claimed.owner_revision, worker_id)
             return False
-        if dead := self._dead.pop(ref, None):
-            taken_over = await self._reclaim(claimed, worker_id, dead[0])
-            if taken_over is None:
-                return True
-            claimed = attempt.claim = taken_over
+        taken_over = await self.reclaims.take_over(claimed, worker_id)
+        if taken_over is None:
+            return True
+        claimed = attempt.claim = taken_over
         try:
             left_out = await self._left_out(claimed)
+            sent = await self._deliver(attempt, claimed, left_out)
         except EtcdError as error:
             self._pause(error)
-            await release_job(self._store, ref, claimed.owner_revision, worker_id)
-            return True
-        try:
-            sent = await self._sent(attempt, claimed, left_out)
         except Crowded as crowded:
             attempt.crowded = crowded.reply
-            await release_job(self._store, ref, claimed.owner_revision, worker_id)
-            return True
         except NotCounted as error:
             self._pause(error.reason)
-            await release_job(self._store, ref, claimed.owner_revision, worker_id)
-            return True
         except NotSent:
             log.warning(
                 "lease not trusted", email_id=ref.email_id, queue=ref.queue, worker_id=worker_id
             )
-            await release_job(self._store, ref, claimed.owner_revision, worker_id)
-            return True
-        _begin_finish(attempt.progress)
-        attempt.put_off = all(each.action == "put_off" for each in sent.results.values())
-        site = attempt.went_to.name
-        results = await self._holds.settle(
-            claimed,
-            sent,
-            site=site,
-            probe=bool(attempt.probe) and not attempt.moved,
-            started=attempt.progress.claimed_at,
-        )
-        if _all_held(results) and self._holds.is_logged(claimed, site):
-            await release_job(self._store, ref, claimed.owner_revision, worker_id)
-            return True
-        other = site if site != ref.queue else ""
-        result = QueueResult(
-            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, other, sent.tls
-        )
-        await self._finish(claimed, result, sent.server)
-        return False
-
-    async def _reclaim(self, claimed: Claim, worker_id: str, dead: str) -> Claim | None:
-        async with self._lock(claimed.ref.email_id):
-            taken_over = await reclaim(
-                self._store, claimed, worker_id=worker_id, previous_worker_id=dead
-            )
-        if taken_over is not None:
-            metrics.RECLAIMED.inc()
-            log.info(
-                "job reclaimed",
-                email_id=claimed.ref.email_id,
-                queue=claimed.ref.queue,
-                worker_id=worker_id,
-                previous_worker_id=dead,
-            )
-        return taken_over
+        else:
+            return await self._finish(attempt, claimed, sent)
+        await release_job(self._store, ref, claimed.owner_revision, worker_id)
+        return True
 
     async def _left_out(self, claimed: Claim) -> dict[str, RecipientResult]:
         """The results of recipients that were suppressed since the acceptance has looked."""
@@ -245,10 +197,13 @@ class Attempts:
         found = await find_in_queue(self._store, email, queue)
         return {address: left_out(suppression) for address, suppression in found.items()}
 
-    async def _sent(
+    async def _deliver(
         self, attempt: Attempt, claimed: Claim, left_out: Mapping[str, RecipientResult]
     ) -> Sent:
-        """Sends to all but ``left_out``. Raises NotSent, and CancelledError if nothing was sent."""
+        """Sends to all but ``left_out``. Returns a result for each recipient.
+
+        Raises NotSent, and CancelledError if nothing was sent.
+        """
         ref = claimed.ref
         if left_out and all(
             r.email in left_out for r in queue_recipients(claimed.email, ref.queue)
@@ -277,28 +232,28 @@ class Attempts:
             log.error("delivery crashed", exc=error, email_id=ref.email_id, queue=ref.queue)
             return _our_fault(claimed, f"internal error: {type(error).__name__}: {error}")
 
-    async def _finish(self, claimed: Claim, result: QueueResult, server: str) -> None:
-        with tracing.child("etcd finish"):
-            finished = await self._finisher.finish(claimed, result)
-        span = tracing.current()
-        if span.recording:
-            classes = {outcome.reply_class for outcome in result.results.values()}
-            span.set("babygun.reply_classes", sorted(classes))
-            if finished.email is not None:
-                span.set("babygun.email_status", finished.email.status)
-        ref = claimed.ref
-        if ref in finished.dropped:
-            metrics.RESULTS_DROPPED.inc()
-            log.warning(
-                "result dropped",
-                email_id=ref.email_id,
-                queue=ref.queue,
-                worker_id=result.worker_id,
-            )
-        else:
-            self._counts.add(ref.queue, _tried(result), finished.email)
-            status = finished.email.status if finished.email else None
-            _log_finished(claimed, result, status, server)
+    async def _finish(self, attempt: Attempt, claimed: Claim, sent: Sent) -> bool:
+        """Begins or ends the site's hold, and writes the result. True: the job is still ready."""
+        ref, worker_id = attempt.ref, attempt.identity.process_id
+        _begin_finish(attempt.progress)
+        attempt.put_off = all(each.action == "put_off" for each in sent.results.values())
+        site = attempt.went_to.name
+        results = await self._holds.settle(
+            claimed,
+            sent,
+            site=site,
+            probe=bool(attempt.probe) and not attempt.moved,
+            started=attempt.progress.claimed_at,
+        )
+        if _all_held(results) and self._holds.is_logged(claimed, site):
+            await release_job(self._store, ref, claimed.owner_revision, worker_id)
+            return True
+        other = site if site != ref.queue else ""
+        result = QueueResult(
+            ref.queue, worker_id, claimed.claimed_at, results, sent.in_rounds, other, sent.tls
+        )
+        await self._results.write(claimed, result, sent.server)
+        return False
 
 
 async def release_job(store: Store, ref: JobRef, owner_revision: int, worker_id: str) -> None:
@@ -333,32 +288,9 @@ def _all_held(results: Mapping[str, RecipientResult]) -> bool:
     return all(result.action == "hold" for result in results.values())
 
 
-def _tried(result: QueueResult) -> set[str]:
-    """The recipients whose try counts."""
-    untried = ("hold", "put_off")
-    return {email for email, outcome in result.results.items() if outcome.action not in untried}
-
-
 def _describe(span: tracing.Span, claimed: Claim, worker_id: str) -> None:
     note(trace_id=span.trace_id)
     span.set("babygun.email_id", claimed.ref.email_id)
     span.set("babygun.queue", claimed.ref.queue)
     span.set("babygun.try", claimed.email.queues[claimed.ref.queue].tries + 1)
     span.set("babygun.worker_id", worker_id)
-
-
-def _log_finished(claimed: Claim, result: QueueResult, status: str | None, server: str) -> None:
-    counts: dict[str, int] = {}
-    for outcome in result.results.values():
-        counts[outcome.reply_class] = counts.get(outcome.reply_class, 0) + 1
-    log.info(
-        "try finished",
-        email_id=claimed.ref.email_id,
-        queue=claimed.ref.queue,
-        worker_id=result.worker_id,
-        server=server or None,
-        tls=(result.tls.version or "plain") if result.tls and result.tls.connected else None,
-        status=status,
-        results=counts,
-        ms=round((utc_now() - claimed.claimed_at).total_seconds() * 1000),
-    )

@@ -103,7 +103,7 @@ class Worker:
             in_flight=lambda: len(self.dispatch.in_flight),
             counts=counts,
             changed=self._slice_changed,
-            died=self._attempts.worker_died,
+            died=self._attempts.reclaims.worker_died,
             queues=routes.fingerprints(),
         )
         self.dispatch = Dispatch(
