@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from scripts.chaos.history import (
 )
 from scripts.chaos.verdict import Verdict, judge
 
+A, B, C = "a@one.example", "b@one.example", "c@two.example"
 TOUCHES = {f"{part}-away": frozenset({part}) for part in ("relay", "etcd", "api")}
 LEASE_TTL = 4.0
 RETENTION = 99  # the lease of final e-mails
@@ -353,3 +354,6 @@ def _puts(
         value = values[put.key][0] if put.ignore_value and values else put.value
         found.append((put.key, value, put.lease))
     return found
+
+
+Happens = Callable[[Book], None]  # writes a story

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -12,7 +12,7 @@ from babygun.store import codec
 from babygun.store.keys import JobRef
 from babygun.store.records import Client
 from scripts.chaos.history import KEYS, Erased, Reached, SecretTried
-from tests.chaos.book import BOUNCE, DEFER, DELIVER, Book
+from tests.chaos.book import BOUNCE, DEFER, DELIVER, Book, Happens
 
 ERASED, B, C = "a-erased@one.example", "b@one.example", "c@two.example"
 
@@ -201,7 +201,6 @@ def older_secret_taken(book: Book) -> None:
     tried(book, (200, 200, 200), 5)
 
 
-Happens = Callable[[Book], None]
 CLEAN: list[Happens] = [
     others_get_theirs,
     erased_when_final_then_retried,

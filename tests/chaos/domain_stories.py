@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +15,7 @@ from babygun.store import codec
 from babygun.store.tls_policies.known import StoredPolicy
 from scripts.chaos.history import KEYS, Reached, Reported, Returned
 from scripts.chaos.mail_hosts import CEILING, NEW_SOURCE, TAIL_DOMAINS
-from tests.chaos.book import DEFER, DELIVER, Book, three_tries
+from tests.chaos.book import DEFER, DELIVER, Book, Happens, three_tries
 
 A, B = "a@two.example", "b@two.example"
 HELD = "held0.example"
@@ -312,7 +311,6 @@ def report_of_one_worker_only(book: Book) -> None:
     reported(book, sessions=3)
 
 
-Happens = Callable[[Book], None]
 CLEAN: list[Happens] = [
     signed_and_returned,
     complained,
