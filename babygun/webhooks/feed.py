@@ -22,6 +22,7 @@ from babygun.webhooks.tries import given_up
 log = get_logger("webhooks")
 
 _READ_AGAIN = 0.5  # s, after a read that failed
+_GIVE_UP_AGAIN = 0.5  # s, after which there may be more to end
 _ALL = datetime.max.replace(tzinfo=UTC)
 _PAGE = 100  # notices of a webhook that is off, in one read and one write
 
@@ -89,12 +90,25 @@ class Feed:
         elif taken:
             self._after = found[taken - 1].key
 
-    async def give_up(self, client_id: str, token: int, reason: str) -> bool:
+    async def give_up(self, client_id: str, token: int, reason: str) -> None:
         """Ends all notices without a try: they have failed, and can be sent again if asked for.
 
         It does so only while the webhook is off: one that was switched on a moment ago may have new
-        notices. False: there may be more to end. Raises EtcdError.
+        notices. If there may be more to end, the backlog says so.
         """
+        self._backlog.clear()
+        self._backlog.more = False
+        try:
+            done = await self._end_all(client_id, token, reason)
+        except EtcdError as error:
+            log.warning("notices not read", webhook_id=self._webhook_id, error=str(error))
+            done = False
+        if not done:
+            self._backlog.more = True
+            await asyncio.sleep(_GIVE_UP_AGAIN)
+
+    async def _end_all(self, client_id: str, token: int, reason: str) -> bool:
+        """False: there may be more to end. Raises EtcdError."""
         store, webhook_id = self._store, self._webhook_id
         while True:
             known = store.webhooks.of(client_id)

@@ -18,16 +18,16 @@ from typing import Any
 from msgspec import Struct
 
 from babygun.consumer.side_tasks import SideTasks
-from babygun.errors import EtcdError
 from babygun.runtime import metrics
 from babygun.runtime.logs import get_logger
-from babygun.store.webhooks.change import disable_webhook
 from babygun.store.webhooks.notices import MOST_RESULTS, Outcome, StoredNotice, Taken
 from babygun.store.webhooks.records import SWITCHED_OFF, Notice, Webhook, WebhookSecret
 from babygun.webhooks.answers import Answer
 from babygun.webhooks.backlog import Backlog
-from babygun.webhooks.connection import Connection, connect
-from babygun.webhooks.endpoint import Unreachable, addresses
+from babygun.webhooks.connection import Connection
+from babygun.webhooks.connections import Connections
+from babygun.webhooks.disabling import disable
+from babygun.webhooks.endpoint import Unreachable
 from babygun.webhooks.feed import Feed, decoded
 from babygun.webhooks.health import Health
 from babygun.webhooks.requests import Requests
@@ -38,9 +38,7 @@ from babygun.webhooks.tries import judge
 log = get_logger("webhooks")
 
 _MOST_UNWRITTEN = 2 * MOST_RESULTS  # results; then nothing is sent until etcd takes them
-_IDLE = 30.0  # s, that a connection without a request stays open
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 10.0  # s, between two tries while none is a success
-_GIVE_UP_AGAIN = 0.5  # s
 _READ, _GIVE_UP, _DISABLE = "read", "give up", "disable"
 
 
@@ -85,7 +83,7 @@ class Lane:
             rests=self._pump,
         )
         self._side = SideTasks(self._pump)
-        self._idle: list[Connection] = []
+        self._connections = Connections(shared, webhook.id, self._answered)
         self._in_flight: dict[Connection, _Sending] = {}
         self._opening = 0
         self._not_before = 0.0  # the loop's time
@@ -116,7 +114,7 @@ class Lane:
         if (webhook.enabled, webhook.url) != (self.webhook.enabled, self.webhook.url):
             self._not_before = 0.0
         self.webhook, self._secret = webhook, secret or self._secret
-        self._close_idle()
+        self._connections.close_idle()
         allow_http = self._settings.webhook_allow_http
         try:
             self._requests = Requests(webhook.url, self._secret, allow_http=allow_http)
@@ -142,9 +140,7 @@ class Lane:
 
     def look(self) -> None:
         """Does what is due by now."""
-        now = self._loop.time()
-        while self._idle and now >= self._idle[0].idle_since + _IDLE:
-            self._idle.pop(0).close()
+        self._connections.close_unused()
         self._results.flush()
         self._pump()
 
@@ -162,7 +158,7 @@ class Lane:
         """Ends what still runs. What was not written is sent again by the next owner."""
         self.stopping = True
         await asyncio.gather(self._side.close(), self._results.close())
-        self._close_idle()
+        self._connections.close_idle()
         for connection in self._in_flight:
             connection.close()
         self._in_flight.clear()
@@ -171,11 +167,6 @@ class Lane:
     def _lose(self) -> None:
         self.lost = self.stopping = True
         self.quiet.set()
-
-    def _close_idle(self) -> None:
-        idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
 
     # --- tries ---
 
@@ -187,7 +178,8 @@ class Lane:
             return
         if not self.webhook.enabled:
             if self.backlog.more:
-                self._begin(_GIVE_UP, self._give_up)
+                client_id, token = self._client_id, self.token
+                self._begin(_GIVE_UP, lambda: self._feed.give_up(client_id, token, SWITCHED_OFF))
             return
         while self._may_start() and (stored := self.backlog.take()) is not None:
             if (notice := decoded(stored)) is None:
@@ -197,8 +189,8 @@ class Lane:
             sending = _Sending(stored, notice, self.webhook, began, self._requests)
             if sending.requests is None:
                 self._judge(sending, None, self._refused)
-            elif self._idle:
-                self._send(self._idle.pop(), sending, self._settings.webhook_timeout)
+            elif connection := self._connections.take_idle():
+                self._send(connection, sending, self._settings.webhook_timeout)
             else:
                 self._opening += 1
                 self._side.start(stored.event_id, self._open(sending, sending.requests))
@@ -220,36 +212,20 @@ class Lane:
     async def _open(self, sending: _Sending, requests: Requests) -> None:
         """Makes a connection, and sends a notice over it."""
         seconds, began = self._settings.webhook_timeout, self._loop.time()
-        reason = ""
+        connection, reason = None, ""
         try:
-            async with asyncio.timeout(seconds):
-                found = await addresses(
-                    requests.endpoint, self._shared.resolver, self._settings.webhook_allow_networks
-                )
-                connection = await connect(requests.endpoint, found, self._connection, seconds)
+            connection = await self._connections.open(requests.endpoint, seconds)
         except Unreachable as error:
             reason = str(error)
-        except TimeoutError:
-            reason = f"no connection within {seconds:g} s"
-        except Exception as error:  # our own fault: no URL of a client may end the worker
-            log.error("webhook not reached", exc=error, webhook_id=self.webhook.id)
-            reason = f"internal error: {type(error).__name__}"
         finally:
             self._opening -= 1
-        if reason:
+        if connection is None:
             self._judge(sending, None, reason)
         elif self.stopping or requests is not self._requests:
             connection.close()
             self.backlog.put_back(sending.stored)
         else:
             self._send(connection, sending, began + seconds - self._loop.time())
-
-    def _connection(self) -> Connection:
-        return Connection(self._answered, self._connection_closed)
-
-    def _connection_closed(self, connection: Connection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
 
     def _send(self, connection: Connection, sending: _Sending, seconds: float) -> None:
         assert self._requests is not None
@@ -282,8 +258,7 @@ class Lane:
         if self.stopping or sending.requests is not self._requests:
             connection.close()
         else:
-            connection.idle_since = self._loop.time()
-            self._idle.append(connection)
+            self._connections.keep(connection)
 
     def _judge(self, sending: _Sending, answer: Answer | None, error: str) -> None:
         now = self._shared.now()
@@ -347,35 +322,6 @@ class Lane:
         self._pump()
 
     def _disable(self, seen: Webhook, why: str, reason: str) -> None:
-        """``seen``: the webhook that this was decided by."""
-        self._begin(_DISABLE, lambda: self._disabled(seen, why, reason))
-
-    async def _disabled(self, seen: Webhook, why: str, reason: str) -> None:
-        """Switches the webhook off. Where etcd does not answer, the next failure does it."""
-        store, webhook_id = self._shared.store, seen.id
-        try:
-            off = await disable_webhook(store, self._client_id, seen, self.token, reason)
-        except EtcdError as error:
-            log.warning("webhook not disabled", webhook_id=webhook_id, error=str(error))
-            return
-        if off is not None:
-            metrics.WEBHOOKS_DISABLED[why].inc()
-            log.warning(
-                "webhook disabled",
-                webhook_id=webhook_id,
-                client_id=self._client_id,
-                reason=reason,
-            )
-
-    async def _give_up(self) -> None:
-        """Ends what waits while the webhook is off."""
-        self.backlog.clear()
-        self.backlog.more = False
-        try:
-            done = await self._feed.give_up(self._client_id, self.token, SWITCHED_OFF)
-        except EtcdError as error:
-            log.warning("notices not read", webhook_id=self.webhook.id, error=str(error))
-            done = False
-        if not done:
-            self.backlog.more = True
-            await asyncio.sleep(_GIVE_UP_AGAIN)
+        """``seen``: the webhook that this was decided by. ``why``: as metrics name it."""
+        store, client_id, token = self._shared.store, self._client_id, self.token
+        self._begin(_DISABLE, lambda: disable(store, client_id, seen, token, why, reason))
