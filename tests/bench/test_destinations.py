@@ -18,6 +18,7 @@ from scripts.bench.machine import describe
 from scripts.bench.processes import Stage, Unavailable
 from tests.bench.test_bench import needs_compiler
 from tests.support.needs import missing
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -33,8 +34,8 @@ def test_limited_site_counts_messages_and_connections_but_not_those_to_ignore(
 ) -> None:
     site.ignored.add("paused")
     with (
-        smtplib.SMTP("127.0.0.1", site.port, "a", timeout=60) as first,
-        smtplib.SMTP("127.0.0.1", site.port, "paused", timeout=60) as paused,
+        smtplib.SMTP("127.0.0.1", site.port, "a", timeout=PATIENCE) as first,
+        smtplib.SMTP("127.0.0.1", site.port, "paused", timeout=PATIENCE) as paused,
     ):
         paused.ehlo()
         for connection in (first, paused, first):
@@ -56,7 +57,7 @@ def test_sink_on_all_addresses_answers_all_but_the_black_holes(tmp_path: Path) -
     with Stage() as stage:
         sink = Sink(stage, address="0.0.0.0")
         sink.expect(Mail(0, 2), times)
-        with smtplib.SMTP(address_of(70_000), sink.port, timeout=60) as connection:
+        with smtplib.SMTP(address_of(70_000), sink.port, timeout=PATIENCE) as connection:
             connection.sendmail("a@example.com", ["b1@d1.example"], "Subject: x\n\nx\n")
         with socket.create_connection((address_of(99, holes=True), sink.port)) as hole:
             hole.settimeout(0.2)

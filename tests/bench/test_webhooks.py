@@ -12,6 +12,7 @@ import pytest
 from scripts.bench.machine import describe
 from scripts.bench.processes import BenchError, Stage
 from scripts.bench.webhooks import Receiver, markdown
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def post(receiver: Receiver, path: str, event_id: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=PATIENCE)
     try:
         connection.request("POST", path, b"{}", {"webhook-id": event_id})
         return connection.getresponse().status
@@ -40,7 +41,7 @@ def test_receiver_counts_each_event_of_a_path_once(receiver: Receiver) -> None:
 
 
 def test_receiver_leaves_some_paths_without_an_answer(receiver: Receiver) -> None:
-    with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=PATIENCE) as connection:
         connection.sendall(b"POST /hang1 HTTP/1.1\r\nContent-Length: 0\r\nwebhook-id: x\r\n\r\n")
         while not receiver.ask("count")["hanging"]:
             pass

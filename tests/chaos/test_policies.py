@@ -20,6 +20,7 @@ from scripts.chaos.name_server import NameServer
 from scripts.chaos.policies import BROKEN_DOMAINS, GOOD_DOMAINS, Policies
 from tests.support.dns_servers import free_dns_ports
 from tests.support.etcd_server import free_ports
+from tests.support.processes import PATIENCE
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_host_that_fails_or_is_away_gives_no_policy_until_it_is_healed(
 async def test_good_host_speaks_tls_unless_it_is_stripped(policies: Policies) -> None:
     port = await policies.good.start()
     server = Server("mx.policy.example", port, "127.0.2.2", tls="opportunistic")
-    assert "TLS" in await check_server(server, hostname="me.example", timeout=60)
+    assert "TLS" in await check_server(server, hostname="me.example", timeout=PATIENCE)
     policies.good.stripped = True
-    assert "TLS" not in await check_server(server, hostname="me.example", timeout=60)
+    assert "TLS" not in await check_server(server, hostname="me.example", timeout=PATIENCE)
     assert isinstance(policies.good.tls, ssl.SSLContext) and policies.broken.tls is None

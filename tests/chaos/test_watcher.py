@@ -12,6 +12,7 @@ from babygun.etcd import EtcdClient
 from scripts.chaos.history import KEYS, Gap, History, Reached, Recorder, Revision
 from scripts.chaos.watcher import Watcher
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 
 FIRST, SECOND = KEYS.hold("first"), KEYS.hold("second")
 
@@ -26,7 +27,7 @@ def server() -> Iterator[EtcdServer]:
 async def test_watcher_writes_every_revision_with_its_time_and_lease(
     server: EtcdServer, tmp_path: Path
 ) -> None:
-    async with EtcdClient([server.endpoint], timeout=60) as client:
+    async with EtcdClient([server.endpoint], timeout=PATIENCE) as client:
         with closing(Recorder(tmp_path / "history")) as recorder:
             async with Watcher(recorder, (server.endpoint,)) as watcher:
                 lease = await client.grant(60)
@@ -54,11 +55,11 @@ async def test_watcher_writes_every_revision_with_its_time_and_lease(
 async def test_watcher_that_finds_its_revisions_compacted_notes_a_gap_and_reads_the_state(
     server: EtcdServer, tmp_path: Path
 ) -> None:
-    async with EtcdClient([server.endpoint], timeout=60) as client:
+    async with EtcdClient([server.endpoint], timeout=PATIENCE) as client:
         await client.put(FIRST, b"1")
         await client.delete(FIRST)
         newest = await client.put(SECOND, b"2")
-        await client.compact(newest, timeout=60)
+        await client.compact(newest, timeout=PATIENCE)
         with closing(Recorder(tmp_path / "history")) as recorder:
             async with Watcher(recorder, (server.endpoint,)) as watcher:
                 await watcher.caught_up()

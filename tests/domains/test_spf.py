@@ -12,6 +12,7 @@ from babygun.dns import Resolver
 from babygun.domains.spf import SpfResult, evaluate
 from babygun.domains.spf_record import Result
 from tests.support.dns_servers import failing, scripted, serving
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -62,7 +63,7 @@ REVERSE = """
 async def resolver() -> AsyncIterator[Resolver]:
     zones = {"example": ZONE, "2.0.192.in-addr.arpa": REVERSE}
     async with serving(zones) as server:
-        yield Resolver([server], timeout=60)
+        yield Resolver([server], timeout=PATIENCE)
 
 
 async def spf(resolver: Resolver, name: str, address: str) -> SpfResult:

@@ -21,6 +21,7 @@ from babygun.email.sending_domains import (
     Verified,
 )
 from tests.support.dns_servers import failing, scripted, serving
+from tests.support.processes import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -147,7 +148,7 @@ def zone() -> str:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def resolver() -> AsyncIterator[Resolver]:
     async with serving({"test": zone()}) as server:
-        yield Resolver([server], timeout=60)
+        yield Resolver([server], timeout=PATIENCE)
 
 
 def domain(name: str, *selectors: Selector) -> SendingDomain:

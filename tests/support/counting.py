@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.support.processes import PATIENCE
+
 
 class Count:
     """Counts what happens in the test's own loop."""
@@ -16,7 +18,7 @@ class Count:
         self.value += 1
         self._changed.set()
 
-    async def reached(self, value: int, within: float = 60.0) -> None:
+    async def reached(self, value: int, within: float = PATIENCE) -> None:
         """Waits until so many have been counted."""
         async with asyncio.timeout(within):
             while self.value < value:

@@ -21,7 +21,7 @@ import dns.rrset
 from scripts.bench.dns import write_knot
 from tests.support.etcd_server import free_ports
 from tests.support.needs import missing
-from tests.support.processes import running
+from tests.support.processes import PATIENCE, running
 from tests.support.streams import listening
 
 _SBIN = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
@@ -94,7 +94,7 @@ async def _anchor(zone: str, port: int) -> str:
     """The zone's key, once Knot has made it and has signed the zone."""
     query = dns.message.make_query(f"{zone}.", "DNSKEY", want_dnssec=True)
     while True:
-        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=60)
+        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=port, timeout=PATIENCE)
         found = [each for each in answer.answer if each.rdtype == dns.rdatatype.DNSKEY]
         if len(answer.answer) == 2:  # with its signature
             return found[0].to_text()

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 from babygun.errors import EtcdError, EtcdUnavailable, OutcomeUnknown, OutOfSpace
 from babygun.runtime.settings import Settings
 from babygun.store import Store
+from tests.support.processes import PATIENCE
 
 # refused      never sent, and the sender knows
 # lost         never applied; the sender does not know
@@ -80,7 +81,7 @@ class FaultyProcess:
         self._faults, self._meanwhile, self._requests = faults or {}, meanwhile or {}, 0
         doing = asyncio.create_task(operation(self.store))
         died = asyncio.create_task(self._died.wait())
-        await asyncio.wait({doing, died}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({doing, died}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert doing.done() or self._died.is_set(), f"it goes on for ever: {doing.get_stack()}"
         died.cancel()
         self._faults = self._meanwhile = {}

@@ -14,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from tests.support.processes import PATIENCE
+
 
 @dataclass(frozen=True)
 class Received:
@@ -75,7 +77,7 @@ class OtlpReceiver:
     def named(self, name: str) -> list[Received]:
         return [span for span in self.spans if span.name == name]
 
-    async def until(self, enough: Callable[[], bool], within: float = 60.0) -> None:
+    async def until(self, enough: Callable[[], bool], within: float = PATIENCE) -> None:
         async with asyncio.timeout(within), self._arrived:
             await self._arrived.wait_for(enough)
 

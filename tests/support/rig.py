@@ -23,7 +23,7 @@ from babygun.store.keys import range_end
 from babygun.store.records import Worker as WorkerRecord
 from babygun.store.suppressions.suppressions import add
 from babygun.worker import Worker
-from tests.support.processes import Process, start_babygun
+from tests.support.processes import PATIENCE, Process, start_babygun
 
 # s: the lease of a worker that a test pauses or cuts off from etcd. So the end of the lease
 # comes soon, and a machine that stands still for 2 s does not bring it too early.
@@ -116,7 +116,7 @@ class Rig:
     async def events(self, email_id: str) -> list[str]:
         return [entry.event for entry in await self.log(email_id)]
 
-    async def ended(self, *email_ids: str, within: float = 60.0) -> list[Email]:
+    async def ended(self, *email_ids: str, within: float = PATIENCE) -> list[Email]:
         """The records, once the statuses of all are final."""
         final: dict[str, Email] = {}
         async with asyncio.timeout(within), aclosing(self._values(self.store.keys.emails)) as news:
@@ -128,7 +128,7 @@ class Rig:
                     break
         return [final[email_id] for email_id in email_ids]
 
-    async def logged(self, email_id: str, event: str, within: float = 60.0) -> LogEntry:
+    async def logged(self, email_id: str, event: str, within: float = PATIENCE) -> LogEntry:
         """The first log entry of this event, once there is one."""
         record = self.store.keys.email(email_id)  # changes with every entry
         async with asyncio.timeout(within), aclosing(self._values(record)) as news:
@@ -138,12 +138,12 @@ class Rig:
                         return entry
         raise AssertionError("the watch has ended")
 
-    async def owned(self, email_id: str, within: float = 60.0) -> str:
+    async def owned(self, email_id: str, within: float = PATIENCE) -> str:
         """The id of the worker that owns a job of the e-mail, once one does."""
         prefix = self.store.keys.email_owners(email_id)
         return str(await self.seen(prefix, lambda v: codec.decode_owner(v).worker_id, within))
 
-    async def seen(self, prefix: bytes, pick: Any, within: float = 60.0) -> Any:
+    async def seen(self, prefix: bytes, pick: Any, within: float = PATIENCE) -> Any:
         """The first result of ``pick`` that is not None, for the values under the prefix."""
         async with asyncio.timeout(within), aclosing(self._values(prefix)) as news:
             async for values in news:
@@ -167,7 +167,7 @@ class Rig:
             async for batch in batches:
                 yield [event.kv.value for event in batch.events]
 
-    async def counted(self, prefix: bytes, count: int, within: float = 60.0) -> None:
+    async def counted(self, prefix: bytes, count: int, within: float = PATIENCE) -> None:
         """Waits until there are ``count`` keys under the prefix."""
         client = self.store.client
         async with asyncio.timeout(within):
@@ -200,7 +200,7 @@ class Rig:
         assert record is not None, "its lease has ended by itself"
         await self.store.client.revoke(record.lease)
 
-    async def emptied(self, prefix: bytes, within: float = 60.0) -> None:
+    async def emptied(self, prefix: bytes, within: float = PATIENCE) -> None:
         """Waits until there is no key under the prefix."""
         await self.counted(prefix, 0, within)
 
@@ -211,12 +211,14 @@ class Rig:
         task = asyncio.create_task(worker.run(), name="worker")
         try:
             registered = asyncio.create_task(worker.membership.checked_in.wait())
-            await asyncio.wait([task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=60)
+            await asyncio.wait(
+                [task, registered], return_when=asyncio.FIRST_COMPLETED, timeout=PATIENCE
+            )
             assert registered.done() and not task.done(), "the worker did not start"
             yield worker
         finally:
             worker.stop()
-            await asyncio.wait_for(task, 60)
+            await asyncio.wait_for(task, PATIENCE)
 
     @asynccontextmanager
     async def worker_process(self, **changes: Any) -> AsyncIterator[WorkerProcess]:

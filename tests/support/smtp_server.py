@@ -36,6 +36,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 from tests.support.counting import Count
 from tests.support.etcd_server import free_ports
+from tests.support.processes import PATIENCE
 
 Answer = str | Callable[[int], "str | Awaitable[str]"]
 HANG_UP = "hang up"  # as an answer: close the connection without a reply
@@ -189,7 +190,7 @@ class MisbehavingServer:
         self.rcpt[recipient] = answer
         return released
 
-    async def wait_for(self, count: int, *, within: float = 60.0) -> list[Message]:
+    async def wait_for(self, count: int, *, within: float = PATIENCE) -> list[Message]:
         """The messages, once there are ``count`` of them."""
         if len(self.messages) < count:
             waiter = asyncio.get_running_loop().create_future()

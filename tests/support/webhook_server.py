@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook
 
+from tests.support.processes import PATIENCE
+
 
 class Request(NamedTuple):
     """What came. ``event``: the body, decoded."""
@@ -45,14 +47,14 @@ class WebhookServer:
     def ids(self) -> list[str]:
         return [request.event_id for request in self.seen]
 
-    async def until(self, holds: Callable[[], bool], within: float = 60.0) -> None:
+    async def until(self, holds: Callable[[], bool], within: float = PATIENCE) -> None:
         """Waits until it holds; asked after each request."""
         async with asyncio.timeout(within):
             while not holds():
                 self._news.clear()
                 await self._news.wait()
 
-    async def got(self, count: int, within: float = 60.0) -> list[Request]:
+    async def got(self, count: int, within: float = PATIENCE) -> list[Request]:
         """The requests, once there are so many."""
         await self.until(lambda: len(self.seen) >= count, within)
         return self.seen

@@ -20,6 +20,7 @@ from babygun.store.webhooks.change import create_webhook
 from babygun.store.webhooks.records import Notice, Webhook, WebhookHealth
 from babygun.webhooks.sender import Sender
 from babygun.worker import Worker
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed
 from tests.support.webhook_server import WebhookServer
 
@@ -65,7 +66,9 @@ class Stage:
         event = {"type": "delivered", "timestamp": now, "data": {"event_id": event_id, **data}}
         return codec.encode_notice(Notice(msgspec.Raw(msgspec.json.encode(event)), now))
 
-    async def final(self, webhook: Webhook, count: int, within: float = 60.0) -> dict[str, Notice]:
+    async def final(
+        self, webhook: Webhook, count: int, within: float = PATIENCE
+    ) -> dict[str, Notice]:
         """What was sent or has failed, by event, once there are so many."""
         prefix = self.keys.webhook_sent_notices(webhook.id)
         await self.rig.counted(prefix, count, within)
@@ -104,4 +107,4 @@ class Stage:
             yield worker
         finally:
             worker.stop()
-            await asyncio.wait_for(task, 60)
+            await asyncio.wait_for(task, PATIENCE)

@@ -10,7 +10,7 @@ from babygun.dns import Resolver
 from babygun.routing import host_addresses
 from babygun.webhooks.endpoint import Endpoint, Unreachable, addresses, parse_endpoint
 from tests.support.dns_servers import serving
-from tests.support.processes import no_more_descriptors
+from tests.support.processes import PATIENCE, no_more_descriptors
 
 ZONE = """\
 inside      A 10.0.0.1
@@ -101,7 +101,7 @@ async def test_address_of_an_allowed_network_may_be_called() -> None:
 async def test_names_lead_to_public_addresses_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_addresses, "ipv6_leads_out", lambda: True)
     async with serving({"example": ZONE}) as server:
-        resolver = Resolver([server], timeout=60.0)
+        resolver = Resolver([server], timeout=PATIENCE)
         for name in ("inside", "metadata", "alias", "six"):
             endpoint = parse_endpoint(f"https://{name}.example/", allow_http=False)
             with pytest.raises(Unreachable, match="not public"):

@@ -26,6 +26,7 @@ from babygun.store.webhooks.replay import replay_ids
 from babygun.webhooks import sender
 from babygun.webhooks.sender import Sender
 from babygun.worker import Worker
+from tests.support.processes import PATIENCE
 from tests.support.rig import SHORT_LEASE
 from tests.support.webhook_server import Request, WebhookServer, ok
 from tests.webhooks.stage import Stage
@@ -261,7 +262,7 @@ async def test_email_with_a_webhook_sends_its_events_in_the_order_of_its_log(
     }
 
 
-async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
+async def until(holds: Callable[[], bool], within: float = PATIENCE) -> None:
     """Waits until it holds. Nothing signals what a sender has in memory."""
     async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from tests.support.api import RunningApi
-from tests.support.processes import Api
+from tests.support.processes import PATIENCE, Api
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Stream:
         self.events: list[Heard] = []
         self._lines: list[str] = []
 
-    async def heard(self, within: float = 60.0) -> Heard:
+    async def heard(self, within: float = PATIENCE) -> Heard:
         """The next event; raises EOFError at the stream's end."""
         async with asyncio.timeout(within):
             while True:
@@ -69,7 +69,7 @@ class Stream:
             return None
         return Heard(name, json.loads(data), self.last_id) if data else None
 
-    async def until(self, wanted: Callable[[Heard], bool], within: float = 60.0) -> Heard:
+    async def until(self, wanted: Callable[[Heard], bool], within: float = PATIENCE) -> Heard:
         """The first event that is wanted."""
         async with asyncio.timeout(within):
             while not wanted(event := await self.heard(within)):
@@ -77,7 +77,10 @@ class Stream:
             return event
 
     async def email(
-        self, email_id: str, wanted: Callable[[Any], bool] = lambda _: True, within: float = 60.0
+        self,
+        email_id: str,
+        wanted: Callable[[Any], bool] = lambda _: True,
+        within: float = PATIENCE,
     ) -> Any:
         """The first state of an e-mail that is wanted."""
         return (
@@ -97,7 +100,7 @@ class Stream:
             return
         raise AssertionError(f"heard {heard}")
 
-    async def ended(self, within: float = 60.0) -> None:
+    async def ended(self, within: float = PATIENCE) -> None:
         """Waits for its end."""
         try:
             async with asyncio.timeout(within):

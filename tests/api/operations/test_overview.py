@@ -61,7 +61,7 @@ async def sending(api_settings: Settings) -> AsyncIterator[Rig]:
 
 
 async def seen(
-    api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = 60.0
+    api: RunningApi, wanted: Callable[[Any], Any], token: str, within: float = PATIENCE
 ) -> Any:
     """The first overview for which ``wanted`` holds."""
     async with asyncio.timeout(within):

@@ -19,12 +19,13 @@ from babygun.store.emails.claims import claim
 from babygun.store.emails.depth import Depths
 from babygun.store.emails.schedule import make_due
 from babygun.store.keys import JobRef
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 JOB = encode_job(Job(100, 1))
 
 
-def within(seconds: float = 60.0) -> float:
+def within(seconds: float = PATIENCE) -> float:
     return time.monotonic() + seconds
 
 

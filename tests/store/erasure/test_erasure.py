@@ -38,6 +38,7 @@ from babygun.store.webhooks.replay import replay_ids
 from tests.store.emails.steps import HARD, OK, SOFT, claimed, lease, pending
 from tests.store.webhooks.steps import new_webhook, ready
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 ANN, BOB, JOANN = "ann@example.org", "bob@example.org", "joann@example.org"
@@ -410,7 +411,7 @@ async def compacted(rig: Rig) -> None:
     """etcd drops all of its history."""
     revision = await rig.store.client.put(rig.store.keys.prefix + b"any", b"")
     await rig.store.client.delete(rig.store.keys.prefix + b"any")
-    await rig.store.client.compact(revision, timeout=60)
+    await rig.store.client.compact(revision, timeout=PATIENCE)
 
 
 async def test_worker_whose_notice_was_given_up_does_not_write_the_address_back(rig: Rig) -> None:
