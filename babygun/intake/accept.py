@@ -42,6 +42,8 @@ from babygun.store.records import BatchRecord, Client
 from babygun.store.unsubscribe.keys import UnsubscribeKeys
 from babygun.store.unsubscribe.tokens import UNSUBSCRIBE_PATH
 
+_ONE, _BATCH = "The e-mail", "E-mails of the batch"  # subjects of NotAcknowledged
+
 
 class Intake:
     """Every way in calls :meth:`admit` before it reads an e-mail, then :meth:`accept`.
@@ -105,7 +107,7 @@ class Intake:
         email, content = self._compose(request, new_email_id(ns), now, client, request_id, link)
         note(email_id=email.id)
         new = prepare(self._store, email, content)
-        counted = await self._count_first([new], client, idempotency_key)
+        counted = await self._count_towards_limit([new], client, idempotency_key)
         try:
             self._quota_guard.take(new.content_bytes)  # not before: a refusal would use up room
             stored = await accept(
@@ -127,7 +129,7 @@ class Intake:
             note(email_id=stored.email_id)
             now = at_ms(created_ms(stored.email_id))
         else:
-            self._count(recipients, stored.suppressed_for)
+            self._note_accepted(recipients, stored.suppressed_for)
         addresses = tuple(email.recipients[n].email for n in stored.suppressed)
         return Acceptance(stored.email_id, now, recipients, addresses, stored.repeated)
 
@@ -149,8 +151,8 @@ class Intake:
         e-mail is known to be stored.
         """
         keyed = idempotency_key is not None
-        await self._look_up_senders(entries, client, "E-mails of the batch", keyed=keyed)
-        link = await self._link(entries, "E-mails of the batch", keyed=keyed)
+        await self._look_up_senders(entries, client, _BATCH, keyed=keyed)
+        link = await self._link(entries, _BATCH, keyed=keyed)
 
         def ready(entry: EmailRequest, email_id: str, now: datetime) -> NewEmail:
             email, content = self._compose(entry, email_id, now, client, request_id, link)
@@ -165,9 +167,7 @@ class Intake:
         if any(emails):
             # With all_or_none the same body has another answer.
             fingerprint += "" if all_or_none else "-permissive"
-            counted = await self._count_first(
-                emails, client, idempotency_key, "E-mails of the batch"
-            )
+            counted = await self._count_towards_limit(emails, client, idempotency_key, _BATCH)
             try:
                 self._quota_guard.take(*(new.content_bytes for new in emails if new))
                 outcome = await accept_batch(
@@ -182,7 +182,7 @@ class Intake:
             except (EtcdError, IdempotencyConflict) as error:
                 self.allowances.failed(client, error, counted)
                 if isinstance(error, EtcdUnavailable | OutcomeUnknown):
-                    raise NotAcknowledged(error, "E-mails of the batch", keyed=keyed) from None
+                    raise NotAcknowledged(error, _BATCH, keyed=keyed) from None
                 raise
             unknown = [
                 emails[n] for n, e in outcome.errors.items() if isinstance(e, OutcomeUnknown)
@@ -190,7 +190,7 @@ class Intake:
             stored = _recipients([*outcome.stored, *unknown])
             self.allowances.stored(client, stored, counted)
         for new in outcome.stored:
-            self._count(len(new.addresses), new.suppressed_for)
+            self._note_accepted(len(new.addresses), new.suppressed_for)
         accepted = sum(email_id is not None for email_id in outcome.ids)
         note(emails=accepted)
         if refused := len(entries) - accepted:
@@ -239,7 +239,7 @@ class Intake:
         self,
         entries: Sequence[EmailRequest | InvalidRequest],
         client: Client,
-        what: str = "The e-mail",
+        what: str = _ONE,
         *,
         keyed: bool,
     ) -> None:
@@ -256,7 +256,7 @@ class Intake:
     async def _link(
         self,
         entries: Sequence[EmailRequest | InvalidRequest],
-        what: str = "The e-mail",
+        what: str = _ONE,
         *,
         keyed: bool,
     ) -> UnsubscribeLink | None:
@@ -273,14 +273,14 @@ class Intake:
             raise NotAcknowledged(error, what, keyed=keyed) from None
         return UnsubscribeLink(f"{url}{UNSUBSCRIBE_PATH}", key.kid)
 
-    async def _count_first(
+    async def _count_towards_limit(
         self,
         emails: Sequence[NewEmail | None],
         client: Client,
         idempotency_key: str | None,
-        what: str = "The e-mail",
+        what: str = _ONE,
     ) -> Counted:
-        """Counts their recipients towards the client's daily limit, as far as it has one.
+        """Counts their recipients before they are stored, if the client has a daily limit.
 
         Raises DailyLimitReached, and NotAcknowledged as :meth:`_link`.
         """
@@ -293,8 +293,11 @@ class Intake:
             keyed = idempotency_key is not None
             raise NotAcknowledged(error, what, keyed=keyed) from None
 
-    def _count(self, recipients: int, suppressed_for: Sequence[str]) -> None:
-        """Counts an e-mail that this call has stored. ``suppressed_for``: a reason for each."""
+    def _note_accepted(self, recipients: int, suppressed_for: Sequence[str]) -> None:
+        """An e-mail was stored by this call: the metrics count it.
+
+        ``suppressed_for``: the reason for each recipient that is suppressed.
+        """
         self.accepted += 1
         metrics.EMAILS_ACCEPTED.inc()
         metrics.RECIPIENTS_ACCEPTED.inc(recipients)

@@ -69,6 +69,8 @@ async def transact(
 
 
 class _Transaction:
+    """One try to send a prepared envelope. It gathers a reply for each recipient."""
+
     def __init__(self, connection: Connection, prepared: Prepared) -> None:
         self._connection = connection
         self._prepared = prepared

@@ -57,9 +57,9 @@ class Finisher:
         try:
             while batch := self._waiting[email_id][:_TOGETHER]:
                 self._waiting[email_id] = self._waiting[email_id][_TOGETHER:]
-                held = [held for held, _ in batch]
+                pending = [one for one, _ in batch]
                 done = _counted(
-                    await write(self._store, held, email=record, email_revision=revision)
+                    await write(self._store, pending, email=record, email_revision=revision)
                 )
                 record, revision = done.email, done.email_revision
                 self._remember(email_id, record, revision)

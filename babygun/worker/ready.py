@@ -30,6 +30,7 @@ class ReadyJobs(KnownJobs):
         super().__init__(limit, site_of, most=most)
         self._turns = Turns()
         self._unknown = Turns()  # queues whose site must be looked up; they take turns, too
+        # Sites that were set aside, by what they wait for. The one that waits longest comes first.
         self._share: OrderedDict[SiteJobs, None] = OrderedDict()
         self._memory: OrderedDict[SiteJobs, None] = OrderedDict()
         self._half: OrderedDict[SiteJobs, None] = OrderedDict()
@@ -288,8 +289,8 @@ class ReadyJobs(KnownJobs):
         super().clear()
         self._turns, self._unknown = Turns(), Turns()
         self._overtaken = None
-        for line in (self._share, self._memory, self._half):
-            line.clear()
+        for waiting in (self._share, self._memory, self._half):
+            waiting.clear()
 
 
 def _line(jobs: SiteJobs) -> Line:

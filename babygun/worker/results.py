@@ -14,9 +14,9 @@ from babygun.smtp.classifier import Classification
 from babygun.smtp.replies import SESSION_PHASES, Phase, Reply
 
 NO_HOST = "bad_domain"  # the class of reply, as if a server had said it
-# Until a domain without a host in DNS is looked up once more: so many times the route's first wait,
-# and so many seconds at most.
-_LOOK_AGAIN, LOOK_AGAIN = 3, 15 * 60.0
+# Until a domain without a host in DNS is looked up once more: so many times the route's first wait.
+_FIRST_WAITS = 3
+LOOK_AGAIN = 15 * 60.0  # s, at most until then
 _ABOUT_ALL = ("session", "connections", "site", "sender", "message")
 _NETWORK = RecipientResult(
     "retry", "network", reason="the connection was lost while another recipient's copy was sent"
@@ -90,6 +90,7 @@ def _is_about_all(reply: Reply, found: Classification) -> bool:
 def result_of(
     reply: Reply, found: Classification, note: str = "", *, holds: bool = True
 ) -> RecipientResult:
+    """The result of one recipient. Arguments as :meth:`Sent.add` has them."""
     action = "retry" if found.action == "split" else found.action
     return RecipientResult(
         "hold" if found.about == "session" and holds else action,
@@ -115,7 +116,7 @@ def without_host(
         return {recipient.email: nobody_knows for recipient in recipients}
     code, enhanced = error.code, error.enhanced
     final = RecipientResult("fail", NO_HOST, code, enhanced, reason)
-    wait = min(_LOOK_AGAIN * next(iter(schedule.intervals), LOOK_AGAIN), LOOK_AGAIN)
+    wait = min(_FIRST_WAITS * next(iter(schedule.intervals), LOOK_AGAIN), LOOK_AGAIN)
     first = RecipientResult("retry", NO_HOST, code, enhanced, reason, wait)
     return {
         recipient.email: final if error.for_sure or recipient.reply_class == NO_HOST else first

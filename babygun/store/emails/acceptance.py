@@ -99,6 +99,10 @@ async def accept(
 
 
 async def _accept(store: Store, new: NewEmail, key: bytes | None, fingerprint: str) -> Accepted:
+    """Stores an e-mail whose suppressions were looked up, unless the Idempotency-Key is known.
+
+    ``key``: in etcd. Raises _Refused, and what :func:`accept` raises.
+    """
     suppressed = new.suppressed
     reasons = new.suppressed_for if suppressed else ()
     if key is None:
@@ -119,7 +123,7 @@ async def _accept(store: Store, new: NewEmail, key: bytes | None, fingerprint: s
 class _Refused(OutcomeUnknown):
     """the parts of a large e-mail expired before it was complete: the upload took too long"""
 
-    # That is so if no recipient of it was suppressed either.
+    # If suppressions were compared, they may be the reason: then the e-mail is decided again.
 
 
 async def write(
@@ -160,7 +164,7 @@ async def _write_unmarked(
 ) -> None:
     submit = partial(_submit, store, emails, compares)
     try:
-        result = await _settle(store, submit, takes_leases=True)
+        result = await _until_answered(store, submit, takes_leases=True)
     except OutOfSpace:
         if await _read_back(store, first) is None:
             raise
@@ -176,7 +180,7 @@ async def _read_back(store: Store, key: bytes) -> KeyValue | None:
     it has written.
     """
     try:
-        return await _settle(store, lambda _: store.client.get(key))
+        return await _until_answered(store, lambda _: store.client.get(key))
     except EtcdUnavailable as error:
         raise OutcomeUnknown(str(error)) from None
 
@@ -198,7 +202,7 @@ async def _write_marked(
         otherwise=(get(first), get(mark[0])),
     )
     try:
-        result = await _settle(store, submit, takes_leases=True)
+        result = await _until_answered(store, submit, takes_leases=True)
     except OutOfSpace:
         if (there := await _read_back(store, mark[0])) is None:
             raise
@@ -270,7 +274,7 @@ async def _upload(store: Store, emails: Sequence[NewEmail]) -> int:
         # One at a time: a large e-mail must not hold up small ones.
         for email_id, key, chunk in chunks:
             txn = Txn([absent(store.keys.email(email_id))], [put(key, chunk, lease)])
-            if not (await _settle(store, partial(_until, store, txn))).succeeded:
+            if not (await _until_answered(store, partial(_submit_by, store, txn))).succeeded:
                 break  # they are stored: the acceptance says so
     except (EtcdUnavailable, OutcomeUnknown) as error:  # the lease expires by itself
         raise EtcdUnavailable(str(error)) from None
@@ -287,11 +291,11 @@ async def _revoke(store: Store, lease: int) -> None:
         log.warning("upload lease not revoked", error=str(error))
 
 
-async def _until(store: Store, txn: Txn, deadline: float) -> TxnResult:
+async def _submit_by(store: Store, txn: Txn, deadline: float) -> TxnResult:
     return await store.batcher.submit(txn, deadline=deadline)
 
 
-async def _settle(
+async def _until_answered(
     store: Store, write: Callable[[float], Awaitable[T]], *, takes_leases: bool = False
 ) -> T:
     """Repeats a write that is safe to repeat, until etcd has answered.

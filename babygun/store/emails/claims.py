@@ -89,6 +89,7 @@ async def claim(
             return None
         revision = owners[0].create_revision  # of a claim of ours whose answer was lost
         result = await store.client.txn(Txn([], [get(owner_key), *reads]))
+    # Both transactions have the owner key first, then the reads: record, content, part.
     records = result.kvs(1)
     found = result.kvs(3) if has_part else []
     if not records:
