@@ -122,8 +122,8 @@ def finish(
         else:
             ready.append(queue)
     last = results[-1]
-    # As with most e-mails: the first tries end it all at once. Then the record holds the entry.
-    held = (
+    # As with most e-mails: the first tries end it all at once. Then the record has the entry in it.
+    in_record = (
         email.log_seq == 0 and email.wide is None and all(state.final for state in queues.values())
     )
     after = changed(
@@ -134,10 +134,10 @@ def finish(
         worker_id=last.worker_id,
         # The other queues of a wide e-mail may have other schedules.
         most_tries=0 if email.wide else _most_tries(queues, schedule),
-        claimed_at={result.queue: result.claimed_at for result in results} if held else None,
+        claimed_at={result.queue: result.claimed_at for result in results} if in_record else None,
     )
     suppressed = _suppressed(email, results, now, suppress) if suppress else ()
-    if held:
+    if in_record:
         return Transition(after, final=tuple(final), suppressed=suppressed)
     attempts = [_attempt(email, after, result) for result in results]
     refused = any(queues[queue].held == now for queue in ready)

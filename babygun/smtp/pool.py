@@ -82,15 +82,15 @@ class SmtpPool:
         """Sends a message. Whatever the server does becomes part of the outcome.
 
         ``queue``: the message's; several may share the pool. ``may_send`` is asked right before the
-        content goes out. Raises NotSent where it says no,
-        and where the pool is closed meanwhile, NoConnection among them; and what
+        content goes out. Raises NotSent where it says no, and where the pool is closed meanwhile.
+        Raises NoConnection where this machine lacks what a connection takes, and what
         :meth:`Destination.servers` raises. Cancelled, it closes the connection.
         """
         connections = self.connections
         try:
             connection = await connections.acquire()
         except ConnectFailed as failed:
-            return _outcome(envelope, failed)
+            return _outcome_without_connection(envelope, failed)
         try:
             for attempt in range(1, _ATTEMPTS + 1):
                 try:
@@ -107,7 +107,7 @@ class SmtpPool:
                 try:
                     connection = await connections.exchange(connection, at=at)
                 except ConnectFailed as failed:
-                    return _outcome(envelope, failed)
+                    return _outcome_without_connection(envelope, failed)
                 if isinstance(reason, PipeliningBroke):
                     connection.forbid("pipelining")
                 elif isinstance(reason, Ipv6Refused) and _is_ipv6(connection):
@@ -169,7 +169,8 @@ def _noted(outcome: Outcome, connection: Connection, queue: str) -> Outcome:
     )
 
 
-def _outcome(envelope: Envelope, failed: ConnectFailed) -> Outcome:
+def _outcome_without_connection(envelope: Envelope, failed: ConnectFailed) -> Outcome:
+    """The same reply for all recipients. Raises NoConnection where the fault is ours."""
     if failed.ours:
         raise NoConnection(str(failed)) from failed
     sessions = failed.sessions

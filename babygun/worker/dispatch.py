@@ -154,16 +154,16 @@ class Dispatch:
         for attempt in self.in_flight.tries():
             if attempt.site.provider is None:
                 continue
-            if attempt.progress.connected or attempt.apart:
-                if attempt.apart and attempt.slow and attempt.progress.connected:
+            if attempt.apart:
+                if attempt.slow and attempt.progress.connected:
                     attempt.slow = False
                     self.slots.connected(attempt.site)
                     self.go_on(attempt.site.name)
-                continue
-            if attempt.slow and self.slots.set_apart(attempt.site, attempt.job):
-                attempt.apart = True
-                self._wake.set()
-            attempt.slow = True
+            elif not attempt.progress.connected:
+                if attempt.slow and self.slots.set_apart(attempt.site, attempt.job):
+                    attempt.apart = True
+                    self._wake.set()
+                attempt.slow = True
 
     def _freed(self, ref: JobRef, again: Job | None) -> None:
         if again is not None:

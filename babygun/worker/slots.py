@@ -1,4 +1,4 @@
-"""How many sends may run at once, of each queue and in all. Pure: no clock, no I/O."""
+"""How many tries may run at once, of each queue and in all. Pure: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from msgspec import Struct
 from babygun.email.model import Job
 from babygun.routing.sites import Site
 
-# Sends without a slot that may wait for a connection, for each slot.
+# Tries without a slot that may wait for a connection, for each slot.
 _MOST_APART = 4
 
 # Sites that have a part of the slots of their own, also while they send nothing.
 KEPT_SITES = 32
 
 # Why a site's job can't start now.
-# limit: the site has as many sends as it may have. memory: the job's content does not fit.
+# limit: the site has as many tries as it may have. memory: the job's content does not fit.
 # share: the site's own part is used up, and the slots that all share are taken.
 # half: the site has half of all slots. It gets more only if no other site has a job that may start.
 # held, slot, pace, sender: the site is held, it has no slot of those that all workers share, its
@@ -52,7 +52,7 @@ class Slots:
     So a site with a server that hangs leaves the others their parts. The parts are for the sites in
     use, one slot at least. Of the sites that are not in use, up to KEPT_SITES have a part.
 
-    ``sites``: how many may be in use. ``limit``: the most sends of a site. ``memory``: bytes of
+    ``sites``: how many may be in use. ``limit``: the most tries of a site. ``memory``: bytes of
     contents. One e-mail that is larger than all of it may go beside what fits.
     """
 
@@ -67,13 +67,13 @@ class Slots:
         self._own_in_use = 0
         self._shared_in_use = 0
         self._in_use: dict[str, _Use] = {}
-        self._most: dict[str, int] = {}  # sends of a site, while fewer than its limit may run
-        self._bounded = False  # whether there are such sites, or some with sends that are set apart
+        self._most: dict[str, int] = {}  # tries of a site, while fewer than its limit may run
+        self._bounded = False  # whether there are such sites, or some with tries that are set apart
         self._part = 0  # slots of a site's own part
         self._divide()
         self._memory = memory
         self._bytes = 0
-        self._apart: Counter[str] = Counter()  # by site: sends without a slot
+        self._apart: Counter[str] = Counter()  # by site: tries without a slot
         self._all_apart, self._most_apart = 0, _MOST_APART * total
         self._oversize = 0  # e-mails under way that are larger than the memory
 
@@ -96,10 +96,10 @@ class Slots:
         """
         name = site.name
         use = self._in_use.get(name)
-        sends = use.own + use.shared if use else 0
-        if use and sends >= use.limit:
+        tries = use.own + use.shared if use else 0
+        if use and tries >= use.limit:
             return "limit"
-        if self._bounded and (name in self._apart or sends >= self._most.get(name, sends + 1)):
+        if self._bounded and (name in self._apart or tries >= self._most.get(name, tries + 1)):
             return "limit"
         if self._shared_in_use >= self._shared and not self._has_own(use):
             return "share"
@@ -111,7 +111,7 @@ class Slots:
             and self._bytes + job.size + self._kept_free(site, job, overtaken) > self._memory
         ):
             return "memory"
-        return "half" if sends >= self._half else None
+        return "half" if tries >= self._half else None
 
     def _kept_free(self, site: Site, job: Job, overtaken: Overtaken) -> int:
         """The bytes that this job has to leave free. Small ones go on beside tries that hang.
@@ -124,7 +124,7 @@ class Slots:
         return 0 if small else overtaken.size
 
     def allow(self, site: str, most: int | None) -> None:
-        """Lets a site have fewer sends than its limit; None: no longer."""
+        """Lets a site have fewer tries than its limit; None: no longer."""
         if most is None:
             self._most.pop(site, None)
         else:
@@ -153,7 +153,7 @@ class Slots:
         self._count(job, 1)
 
     def set_apart(self, site: Site, job: Job) -> bool:
-        """Takes the slot of a send that still waits for a connection; it goes on without one.
+        """Takes the slot of a try that still waits for a connection; it goes on without one.
 
         Its content is still counted. Its site starts no more until it has a connection, or has
         ended. False: too many wait so already.
@@ -168,14 +168,14 @@ class Slots:
         return True
 
     def end_apart(self, site: Site, job: Job, *, connected: bool) -> None:
-        """Such a send has ended. ``connected``: that was said before."""
+        """Such a try has ended. ``connected``: that was said before."""
         self._all_apart -= 1
         self._count(job, -1)
         if not connected:
             self.connected(site)
 
     def connected(self, site: Site) -> None:
-        """Such a send has a connection, so its site may start more again."""
+        """Such a try has a connection, so its site may start more again."""
         self._apart[site.name] -= 1
         if not self._apart[site.name]:
             del self._apart[site.name]
