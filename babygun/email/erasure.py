@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from babygun.email import log
 from babygun.email.addresses import comparable, parse_address
 from babygun.email.lifecycle import ended
-from babygun.email.model import Attempt, Email, LogEntry, Recipient, RecipientReply
+from babygun.email.model import Email, LogEntry, LoggedTry, Recipient, RecipientReply
 from babygun.email.transition import Transition, changed, logged
 from babygun.errors import Conflict
 
@@ -74,7 +74,7 @@ def erase(
     queues = {**email.queues, queue: ended(state)} if is_over else email.queues
     earlier_end = log.entries_in_record(email)[1:]  # the record can't hold it any more
     after = replace(changed(email, recipients, queues, now, claimed_at={}), size=size)
-    attempt = Attempt(queue, new.tries, now, (RecipientReply(MARK, new.status),))
+    attempt = LoggedTry(queue, new.tries, now, (RecipientReply(MARK, new.status),))
     entry = LogEntry(
         after.log_seq,
         now,

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from babygun.email import log, wide
 from babygun.email.addresses import comparable
 from babygun.email.bounces import Bounce, Complaint
-from babygun.email.model import Attempt, Email, LogEntry, Recipient, RecipientReply
+from babygun.email.model import Email, LogEntry, LoggedTry, Recipient, RecipientReply
 from babygun.email.reasons import cut, reason_bytes
 from babygun.email.return_path import (
     ReturnPath,
@@ -145,8 +145,8 @@ def _changed(email: Email, new: Recipient, now: datetime) -> Transition:
     return Transition(after, tuple(earlier_end))
 
 
-def _about(recipient: Recipient, reply: RecipientReply, now: datetime) -> Attempt:
-    return Attempt(recipient.queue, recipient.tries, now, (reply,))
+def _about(recipient: Recipient, reply: RecipientReply, now: datetime) -> LoggedTry:
+    return LoggedTry(recipient.queue, recipient.tries, now, (reply,))
 
 
 def reason_of_bounce(report: Bounce) -> str:

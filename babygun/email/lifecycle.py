@@ -27,10 +27,10 @@ from msgspec.structs import replace
 from babygun.email import log, wide
 from babygun.email.model import (
     MX,
-    Attempt,
     Email,
     Job,
     LogEntry,
+    LoggedTry,
     QueueState,
     Recipient,
     client_id_of,
@@ -191,7 +191,7 @@ def expire(
         "expired",
         worker_id=worker_id,
         attempts=(
-            Attempt(
+            LoggedTry(
                 queue,
                 state.tries,
                 now,
@@ -268,7 +268,7 @@ def reclaim(
         now,
         "reclaimed",
         worker_id=worker_id,
-        attempts=(Attempt(queue, state.tries + 1, now),),
+        attempts=(LoggedTry(queue, state.tries + 1, now),),
         reason=f"{previous_worker_id} was silent longer than its lease; a copy may have been sent",
         previous_worker_id=previous_worker_id,
     )

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from babygun.email.events import end_of_try
 from babygun.email.model import (
-    Attempt,
     Email,
     LogEntry,
+    LoggedTry,
     Recipient,
     RecipientReply,
     client_id_of,
@@ -25,7 +25,7 @@ def entries_in_record(email: Email) -> list[LogEntry]:
     entries = [acceptance(email)]
     if email.claimed_at:
         attempts = tuple(
-            Attempt(
+            LoggedTry(
                 queue,
                 email.queues[queue].tries,
                 claimed_at,
@@ -68,7 +68,7 @@ def result(
     seq: int,
     at: datetime,
     worker_id: str | None,
-    attempts: Iterable[Attempt],
+    attempts: Iterable[LoggedTry],
     *,
     held: bool = False,
 ) -> LogEntry:

@@ -286,7 +286,7 @@ class RecipientReply(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     reply_class: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+class LoggedTry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One try of one queue, as the log keeps it."""
 
     queue: str
@@ -309,7 +309,7 @@ class LogEntry(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     worker_id: str | None = None
     # Several if queues of one e-mail finished together. Of what came back after the delivery: the
     # recipient's queue, with what it became.
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[LoggedTry, ...] = ()
     # Of bounced: by a bounce message, after the server had taken the message.
     late: bool = False
     reason: str | None = None

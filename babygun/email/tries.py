@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from babygun.email import log, wide
 from babygun.email.model import (
-    Attempt,
     Email,
+    LoggedTry,
     QueueState,
     Recipient,
     RecipientStatus,
@@ -273,7 +273,7 @@ def _put_off(
     return None if expires_at is not None and due >= expires_at else due
 
 
-def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
+def _attempt(before: Email, after: Email, result: QueueResult) -> LoggedTry:
     """The log's part of one queue's try."""
     queue = result.queue
     replies = tuple(
@@ -283,7 +283,7 @@ def _attempt(before: Email, after: Email, result: QueueResult) -> Attempt:
     )
     state = after.queues[queue]
     tries, due = before.queues[queue].tries + 1, state.not_before or state.retry_at
-    return Attempt(queue, tries, result.claimed_at, replies, due, result.tls)
+    return LoggedTry(queue, tries, result.claimed_at, replies, due, result.tls)
 
 
 def _recipient_status(action: Action, again: datetime | None) -> RecipientStatus:

@@ -28,7 +28,7 @@ from babygun.api.http.problem_types import NOT_FOUND
 from babygun.api.http.responses import json_answer
 from babygun.api.http.routes import READ_ERRORS, Answer, Routes
 from babygun.email.events import EVENTS, EventName, end_of_try
-from babygun.email.model import Attempt, Email, EmailStatus, LogEntry
+from babygun.email.model import Email, EmailStatus, LogEntry, LoggedTry
 from babygun.store.emails import reading
 from babygun.store.records import Owner
 
@@ -160,7 +160,7 @@ def _plain_line(entry: LogEntry) -> LogLine:
     )
 
 
-def _end_of_try(entry: LogEntry, attempt: Attempt) -> LogLine:
+def _end_of_try(entry: LogEntry, attempt: LoggedTry) -> LogLine:
     return LogLine(
         at=entry.at,
         event=end_of_try({reply.status for reply in attempt.replies}),
@@ -174,7 +174,7 @@ def _end_of_try(entry: LogEntry, attempt: Attempt) -> LogLine:
     )
 
 
-def _replies(attempt: Attempt) -> list[RecipientReplyDocument]:
+def _replies(attempt: LoggedTry) -> list[RecipientReplyDocument]:
     return [
         msgspec.convert(reply, RecipientReplyDocument, from_attributes=True)
         for reply in attempt.replies

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from babygun.email.model import Attempt, Email, LogEntry, QueueState, Recipient
+from babygun.email.model import Email, LogEntry, LoggedTry, QueueState, Recipient
 from scripts.chaos.rules import Rule, Run, Violation, broken
 from scripts.chaos.story import Story
 
@@ -70,7 +70,7 @@ def _changed(before: Email, after: Email, entry: LogEntry) -> Iterator[Wrong]:
 
 def _touches(
     entry: LogEntry,
-    attempt: Attempt | None,
+    attempt: LoggedTry | None,
     old_state: QueueState,
     state: QueueState,
     pairs: list[tuple[Recipient, Recipient]],
@@ -184,7 +184,7 @@ def _tried(
     old_state: QueueState,
     state: QueueState,
     pairs: list[tuple[Recipient, Recipient]],
-    attempt: Attempt,
+    attempt: LoggedTry,
 ) -> Iterator[Wrong]:
     """A try that ended, or a session that was refused: that uses up no try (invariant 8)."""
     held = not state.final and state.not_before is None
