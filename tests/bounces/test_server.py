@@ -18,6 +18,7 @@ from babygun.store.cluster import health
 from babygun.store.emails.late import Outcome
 from tests.support.bounce_server import Bounced, bounce_server
 from tests.support.etcd_server import EtcdServer
+from tests.support.processes import PATIENCE
 from tests.support.returned import feedback, report, return_path
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
@@ -81,7 +82,7 @@ async def test_bounce_after_the_delivery_makes_the_recipient_bounced_and_its_ema
 async def test_its_settings_are_noted_for_the_audit(bounced: Bounced, delivered: Delivered) -> None:
     store = delivered.rig.store
     key, found = store.keys.audit_run("bounced"), None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while found is None:
             found = await store.client.get(key)
     assert b'"prefix"' in found.value
@@ -206,7 +207,7 @@ async def test_bounce_while_etcd_is_away_is_taken_when_it_comes_again(
                 reasons, _ = await bounced.server.readiness()
                 assert reasons
                 server.resume()
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(PATIENCE):
                     while not reply.startswith("250"):
                         reply = await bounced.give(report(ANN), delivered.return_path)
                 assert await delivered.status() == ("failed", "bounced", True)

@@ -14,6 +14,7 @@ from babygun.bounces import session
 from babygun.runtime.settings import Settings
 from tests.support.bounce_server import Bounced, bounce_server
 from tests.support.certificates import Authority
+from tests.support.processes import PATIENCE
 from tests.support.scraping import scraped
 
 COMPLAINTS = "complaints@bounces.example.com"
@@ -147,7 +148,7 @@ async def test_server_that_reads_no_reply_is_cut_off(
     async with bounce_server(settings) as bounced, bounced.connected() as mail_server:
         mail_server.reader._limit = 1  # type: ignore[attr-defined]
         mail_server.writer.write(b"HELP\r\n" * 500_000)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while bounced.server.connections:  # noqa: ASYNC110 (it has no signal)
                 await asyncio.sleep(0.01)
 
@@ -195,7 +196,7 @@ async def test_broken_tls_of_a_server_is_no_fault_of_ours(
         await mail_server.greet()
         await mail_server.say("STARTTLS")
         mail_server.writer.write(b"this is no handshake\r\n" * 10)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await mail_server.reader.read()
     name = "babygun_returned_refused_total"
     assert scraped("bounced").since(before, name, reason="error") == 0
@@ -216,6 +217,6 @@ async def test_connection_that_breaks_off_in_a_message_leaves_nothing(bounced: B
         mail_server.writer.write(b"Subject: half\r\n")
         await mail_server.writer.drain()
         mail_server.writer.transport.abort()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while bounced.server.connections:  # noqa: ASYNC110 (it has no signal)
             await asyncio.sleep(0.01)

@@ -10,6 +10,7 @@ import pytest
 
 from scripts.chaos.proxy import Proxy
 from tests.support.etcd_server import free_ports
+from tests.support.processes import PATIENCE
 
 Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -58,7 +59,7 @@ async def echoed(pair: Pair, data: bytes = b"hello") -> bytes:
     reader, writer = pair
     writer.write(data)
     with suppress(OSError):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return await reader.read(100)
     return b""
 
@@ -66,7 +67,7 @@ async def echoed(pair: Pair, data: bytes = b"hello") -> bytes:
 async def ended(pair: Pair) -> bytes:
     """What still comes before the connection is broken."""
     with suppress(OSError):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return await pair[0].read()
     return b""
 

@@ -11,6 +11,7 @@ import pytest
 from scripts.chaos.digests import digest
 from scripts.chaos.history import Greylisted, History, Received, Recorder
 from scripts.chaos.receivers import Receiver
+from tests.support.processes import PATIENCE
 
 BODY = "first\r\n..\r\nlast\r\n"  # dot-stuffed
 MESSAGE = (
@@ -26,7 +27,7 @@ class Dialogue:
 
     async def reply(self) -> str:
         """The next reply's code; empty when the connection has ended."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while line := (await self._reader.readline()).decode():
                 if line[3:4] != "-":
                     return line[:3]

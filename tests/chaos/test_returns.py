@@ -12,6 +12,7 @@ from babygun.bounces.parse import read
 from scripts.chaos import returns
 from scripts.chaos.history import History, Recorder, Returned
 from scripts.chaos.returns import Returns
+from tests.support.processes import PATIENCE
 from tests.support.streams import listening
 
 SENDER = "bounces+id.recipienta.client.mac2@bounces.held0.example"
@@ -51,7 +52,7 @@ class World:
 
     async def events(self) -> list[Returned]:
         """All of them, once everything was brought."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while self.returns.open:  # noqa: ASYNC110 - a run asks in the same way
                 await asyncio.sleep(0.01)
         self._recorder.close()

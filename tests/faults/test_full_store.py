@@ -18,7 +18,7 @@ from babygun.store import Store
 from babygun.store.upkeep import make_room
 from tests.support.etcd_server import EtcdServer, needs_ability
 from tests.support.full_store import delete_others, fill_by_others
-from tests.support.processes import Api, api_process, babygun
+from tests.support.processes import PATIENCE, Api, api_process, babygun
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -154,7 +154,7 @@ async def test_alarm_from_outside_loses_nothing_and_the_documented_command_relie
 
 async def mail_flows(stand: Field) -> None:
     """New e-mails are accepted and arrive."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not await stand.post("after@example.org", 1000):  # noqa: ASYNC110 (the API's state)
             await asyncio.sleep(0.05)
     await stand.relay.wait_for(len(stand.accepted))

@@ -11,7 +11,7 @@ import pytest
 from babygun.email.model import Recipient
 from tests.mx import exim
 from tests.mx.conftest import NewWorld, World
-from tests.support.processes import api_process
+from tests.support.processes import PATIENCE, api_process
 from tests.support.smtp_server import Message
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -134,7 +134,7 @@ async def test_server_that_takes_few_connections_gets_all_mail_at_the_first_try(
 
 async def tried(world: World, email: str) -> Recipient:
     """The e-mail's recipient, once it was tried."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not (  # noqa: ASYNC110 (another process's state)
             found := (await world.rig.get(email)).recipients[0]
         ).tries:

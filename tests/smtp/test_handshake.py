@@ -15,6 +15,7 @@ from babygun.routing.server import Server
 from babygun.smtp import ConnectFailed, SmtpPool, check_server, connection, handshake
 from tests.smtp.conftest import TIMES, Certificates, send
 from tests.smtp.scripted import Peer, ScriptedServer
+from tests.support.processes import PATIENCE
 from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
@@ -292,7 +293,7 @@ def test_uvloop_takes_a_transport_over_too(
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(asyncio.wait_for(deliver(), 60))
+            runner.run(asyncio.wait_for(deliver(), PATIENCE))
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(60)

@@ -15,6 +15,7 @@ from babygun.smtp import Envelope, NotSent, SmtpPool
 from babygun.smtp.replies import Reply
 from tests.smtp.conftest import MESSAGE, TIMES, send, yes
 from tests.smtp.scripted import Peer, ScriptedServer
+from tests.support.processes import PATIENCE
 from tests.support.smtp_server import MisbehavingServer
 
 NewPool = Callable[..., SmtpPool]
@@ -22,7 +23,7 @@ NewPool = Callable[..., SmtpPool]
 
 async def settle(condition: Callable[[], bool]) -> None:
     """Until ``condition`` holds; the loop turns meanwhile."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not condition():  # noqa: ASYNC110 (conditions of several objects, each soon true)
             await asyncio.sleep(0.001)
 

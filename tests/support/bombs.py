@@ -7,6 +7,8 @@ import zlib
 
 import pytest
 
+from tests.support.processes import PATIENCE
+
 
 def inflated(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Grows with each stream that this process begins to inflate from now on."""
@@ -26,7 +28,7 @@ async def status_of(port: int, request: bytes) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             return int((await reader.readline()).split()[1])
     finally:
         writer.transport.abort()

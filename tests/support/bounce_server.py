@@ -12,6 +12,7 @@ from typing import Any
 from babygun.bounces.server import BounceServer
 from babygun.runtime.settings import Settings
 from babygun.runtime.tasks import cancel_all
+from tests.support.processes import PATIENCE
 
 
 class MailServer:
@@ -24,7 +25,7 @@ class MailServer:
         """The next reply; empty: the connection is closed."""
         lines = []
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while line := (await self.reader.readline()).decode().rstrip("\r\n"):
                     lines.append(line)
                     if line[3:4] != "-":
@@ -109,12 +110,12 @@ async def bounce_server(
     if running.done():
         running.result()
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while known and not server.keys.known:  # noqa: ASYNC110 (it has no signal)
                 await asyncio.sleep(0.01)
         yield Bounced(server, started.result())
     finally:
         server.stop()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await running
         await cancel_all(running)

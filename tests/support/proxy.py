@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.processes import PATIENCE
+
 
 class Proxy:
     """Forwards the TCP connections to ``url`` to the server at ``target``, http://host:port."""
@@ -44,7 +46,7 @@ class Proxy:
 
     async def was_cut(self) -> None:
         """Waits for what :meth:`cut_after` announced."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await self._was_cut.wait()
 
     async def close(self) -> None:

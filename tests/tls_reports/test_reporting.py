@@ -13,6 +13,7 @@ from babygun.tls_reports import counting, reporting
 from babygun.tls_reports.reporting import TlsReporting
 from babygun.tls_reports.sender import TlsReports
 from babygun.tls_reports.sums import Sums
+from tests.support.processes import PATIENCE
 from tests.support.tls_reports import session, to_domain
 from tests.tls_reports.conftest import Asking
 
@@ -38,7 +39,7 @@ async def test_worker_that_leads_makes_and_sends_and_each_writes_what_it_counted
     task = asyncio.create_task(worker.run(is_leading))
     worker.counts.add(to_domain("b.example"), session())
     await asking.rig.written(store.keys.tls_counts, b"b.example")
-    await asyncio.wait_for(asked.wait(), 60)
+    await asyncio.wait_for(asked.wait(), PATIENCE)
     assert asking.posted == []
     leads = True
     await asking.rig.counted(store.keys.tls_reports_of("done"), 1)

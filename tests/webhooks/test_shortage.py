@@ -69,7 +69,7 @@ async def small(rig: Rig) -> AsyncIterator[Rig]:
                 yield own
             finally:
                 worker.stop()
-                await asyncio.wait_for(task, 60)
+                await asyncio.wait_for(task, PATIENCE)
 
 
 async def flood(rig: Rig, webhook: Webhook, guard: QuotaGuard) -> None:

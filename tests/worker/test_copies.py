@@ -16,6 +16,7 @@ from babygun.store.unsubscribe.tokens import Subscription
 from babygun.worker import Worker, copies
 from tests.support.invariants import check_invariants
 from tests.support.news import parsed, send_news, subscriptions, token_of
+from tests.support.processes import PATIENCE
 from tests.support.rig import LONG_LEASE, Rig, quick, rig_for
 from tests.support.smtp_server import HANG_UP, MisbehavingServer
 from tests.support.tries import make_due_now
@@ -179,7 +180,7 @@ async def test_worker_that_dies_between_copies_doubles_no_more_than_the_round_un
     smtp.rcpt["r120@example.org"] = _hang_first(smtp)
     async with rig.worker_process(lease_ttl=LONG_LEASE) as first:
         email_id = await send_news(rig, *people)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await smtp.hung.wait()
         await rig.logged(email_id, "delivered")  # the first round
         done = [r.email for r in (await rig.get(email_id)).recipients if r.final]
@@ -227,7 +228,7 @@ async def test_worker_that_stops_between_copies_writes_what_is_done_and_gives_ba
 
 
 async def has_an_idle_connection(worker: Worker) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not any(  # noqa: ASYNC110 (it has no signal)
             pool.connections.open > pool.connections.in_use for pool in worker._delivery.pools
         ):

@@ -15,7 +15,7 @@ from babygun.worker import crowded
 from babygun.worker.crowded import CrowdedSites
 from babygun.worker.slots import Slots
 from tests.support.invariants import check_invariants
-from tests.support.processes import no_more_descriptors
+from tests.support.processes import PATIENCE, no_more_descriptors
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -33,7 +33,7 @@ async def test_queue_that_is_turned_away_pauses_then_sends_one_then_all() -> Non
     queues = CrowdedSites(allowed, lambda queue: going.set())
     queues.turned_away("a", FULL)
     assert allowed.obstacle(A, JOB) == "limit" and allowed.obstacle(B, JOB) is None
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await going.wait()
     assert allowed.obstacle(A, JOB) is None
     allowed.start(A, JOB)
@@ -111,7 +111,7 @@ async def test_job_of_a_relay_that_others_fill_goes_back_without_a_try(
     smtp.max_connections = 1
     async with rig.worker():
         email_id = await rig.send("ann@example.org")
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while smtp.refused < 2:  # noqa: ASYNC110 (the server's own count)
                 await asyncio.sleep(0.01)
         writer.close()

@@ -22,6 +22,7 @@ from babygun.store.keys import JobRef
 from babygun.worker.attempt import Attempt
 from babygun.worker.dispatch import Dispatch
 from babygun.worker.lookups import MOST_LOOKUPS
+from tests.support.processes import PATIENCE
 
 SMALL = Job(size=1, recipients=1)
 
@@ -95,7 +96,7 @@ async def dispatching(
     )
     running = asyncio.create_task(dispatch.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             yield dispatch, attempts
     finally:
         dispatch.stop()

@@ -14,6 +14,7 @@ from babygun.runtime.settings import Settings
 from babygun.store.domains.alarms import list_alarms
 from babygun.worker import domain_alarms
 from tests.support.domains import sealing
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.signatures import signing_domain
 from tests.support.smtp_server import MisbehavingServer
@@ -38,7 +39,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 - the alarm is written beside the tries
             await asyncio.sleep(0.01)
 

@@ -40,6 +40,7 @@ from babygun.worker.warm_ups import NotCounted, WarmUps
 from tests.support.dns_servers import scripted
 from tests.support.etcd_server import free_ports
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, changed, quick, rig_for
 from tests.support.signatures import write_domain
 from tests.support.smtp_server import MisbehavingServer
@@ -92,7 +93,7 @@ class World:
             if email.final or email.not_before is not None:
                 left.discard(email.id)
 
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             watch = Watch(client, keys.emails, end, revision=found.revision + 1, deletes=False)
             async with watch as batches:
                 for kv in found.kvs:

@@ -17,6 +17,7 @@ from babygun.store.sites import steering
 from babygun.store.sites.limits import list_limits
 from babygun.worker.sites import adaptation
 from babygun.worker.sites.adapting import Adapting
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 from tests.worker.sites.senders import shared_site
 
@@ -41,7 +42,7 @@ async def worker(rig: Rig, worker_id: str = "w1") -> AsyncIterator[News]:
     one.changed = changed
     following = asyncio.create_task(one.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             yield one
     finally:
         following.cancel()

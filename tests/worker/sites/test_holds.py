@@ -28,6 +28,7 @@ from babygun.worker.sites.holds import SiteHolds
 from tests.smtp.scripted import Peer, ScriptedServer
 from tests.store.emails.steps import claimed
 from tests.support.invariants import check_invariants
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig, quick, rig_for
 from tests.support.smtp_server import MisbehavingServer
 
@@ -64,7 +65,7 @@ async def held(rig: Rig, site: str = "a") -> Hold:
 
 async def cancelled(rig: Rig, email_id: str) -> None:
     """Cancels an e-mail; not while it is a probe, or being refused."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             with suppress(Conflict):
                 if (await cancel(rig.store, email_id)).status == "cancelled":

@@ -20,6 +20,7 @@ from babygun.store.sites.slots import Taken
 from babygun.worker.sites import keeper as keeper_module
 from babygun.worker.sites.keeper import SlotKeeper
 from babygun.worker.sites.permits import SitePermits
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 from tests.worker.sites.senders import shared_site
 
@@ -54,7 +55,7 @@ async def holder(rig: Rig, worker_id: str, limits: Limits = ONE) -> AsyncIterato
     one = Holder(rig.store, identity, limits)
     following = asyncio.create_task(one.keeper.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             yield one
     finally:
         following.cancel()

@@ -21,6 +21,7 @@ from babygun.store.sites.limits import list_limits
 from babygun.store.sites.reports import write_report
 from babygun.worker.sites.replies import MOST_SILENT
 from babygun.worker.sites.sites import Sites
+from tests.support.processes import PATIENCE
 from tests.support.rig import Rig
 
 PROVIDERS = load_providers()
@@ -67,7 +68,7 @@ async def running(rig: Rig, workers: int = 1) -> AsyncIterator[Known]:
     known = Known(rig, workers)
     task = asyncio.create_task(known.sites.run())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             await known.known.wait()
             yield known
     finally:
