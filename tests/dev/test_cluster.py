@@ -40,7 +40,7 @@ pytestmark = [
 ]
 
 
-async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
+async def test_cluster_of_three_outlives_its_leader_and_its_data_stay(dev: Dev) -> None:
     probes = free_row(2)
     await dev.start(
         *PORTS, "--etcd-members", "3", "--workers", "2", BABYGUN_WORKER_PORT=str(probes)
@@ -64,7 +64,8 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
         await client.log_in()
         number = leads.index(True)
         os.kill(state["pids"]["etcd"][number], signal.SIGKILL)
-        await client.completed(await client.send("without it"))
+        without_it = await client.send("without it")
+        await client.completed(without_it)
         await dev.until(f"etcd-{number + 1} ended (SIGKILL)")
         await dev.until(f"etcd-{number + 1} runs again")
         assert len(dev.state()["pids"]["etcd"]) == 3
@@ -74,6 +75,17 @@ async def test_cluster_of_three_outlives_its_leader(dev: Dev) -> None:
     assert not any("Traceback" in line or "killing it" in line for line in dev.lines), "\n".join(
         dev.lines
     )
+
+    await dev.start(*PORTS, "--etcd-members", "1")
+    assert await dev.refused() == 2
+    await dev.until("has 3 members, not 1")
+
+    await dev.start()
+    async with aiohttp.ClientSession() as session:
+        client = Client(await dev.running(), session)
+        await client.log_in()
+        assert (await client.call("GET", f"/emails/{without_it}"))["subject"] == "without it"
+    assert len(dev.state()["pids"]["etcd"]) == 3
 
 
 async def _leads(session: aiohttp.ClientSession, state: dict[str, Any]) -> list[bool]:
@@ -134,23 +146,3 @@ async def test_cluster_of_an_earlier_version_goes_on_between_its_members_as_it_d
     )
     async with EtcdClient.from_settings(settings) as client:
         assert await client.get(b"/babygun/revoked/kept")
-
-
-async def test_data_of_a_cluster_stay_and_so_does_the_number_of_members(dev: Dev) -> None:
-    await dev.start(*PORTS, "--etcd-members", "3")
-    async with aiohttp.ClientSession() as session:
-        client = Client(await dev.running(), session)
-        await client.log_in()
-        first = await client.send("first")
-    assert await dev.interrupt() == 0
-
-    await dev.start(*PORTS, "--etcd-members", "1")
-    assert await dev.refused() == 2
-    await dev.until("has 3 members, not 1")
-
-    await dev.start()
-    async with aiohttp.ClientSession() as session:
-        client = Client(await dev.running(), session)
-        await client.log_in()
-        assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
-    assert len(dev.state()["pids"]["etcd"]) == 3

@@ -6,7 +6,9 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import subprocess
+from typing import Any
 
 import aiohttp
 import pytest
@@ -86,13 +88,15 @@ async def test_dev_sends_restarts_what_dies_stops_cleanly_and_keeps_its_data(dev
     assert not (dev.folder / ".babygun" / "dev.json").exists()
     assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
 
-    await dev.start()
+    await dev.start(*PORTS, "--tls")
     state = await dev.running()
     assert (state["client_id"], state["client_secret"]) == (
         last["client_id"],
         last["client_secret"],
     )
-    async with aiohttp.ClientSession() as session:
+    await _serves_tls(dev, state)
+    trusted = ssl.create_default_context(cafile=state["api_ca"])
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=trusted)) as session:
         client = Client(state, session)
         await client.log_in()
         assert (await client.call("GET", f"/emails/{first}"))["subject"] == "first"
@@ -128,34 +132,6 @@ async def test_asked_port_that_is_busy_is_refused_before_an_etcd_is_built(dev: D
     assert len(dev.lines) == 1, "\n".join(dev.lines)
 
 
-async def test_dev_with_a_relay_set_delivers_there_and_has_no_mailbox(
-    dev: Dev, smtp: MisbehavingServer
-) -> None:
-    await dev.start(BABYGUN_RELAY_URL=smtp.url)
-    state = await dev.running()
-    assert (
-        state["smtp_host"],
-        state["smtp_port"],
-        state["mailbox_url"],
-        state["pids"]["mailbox"],
-    ) == ("127.0.0.1", smtp.port, None, [])
-    async with aiohttp.ClientSession() as session:
-        client = Client(state, session)
-        await client.log_in()
-        await client.completed(await client.send("out"))
-    assert [message.recipients for message in smtp.messages] == [("you@example.org",)]
-
-
-async def test_dev_keeps_its_mailbox_where_mail_would_go_straight_to_mail_hosts(dev: Dev) -> None:
-    await dev.start(*PORTS, BABYGUN_DEFAULT="mx")
-    state = await dev.running()
-    async with aiohttp.ClientSession() as session:
-        client = Client(state, session)
-        await client.log_in()
-        await client.completed(await client.send("caught"))
-        assert await client.subjects() == ["caught"]
-
-
 async def test_dev_whose_setting_is_wrong_says_so_and_starts_nothing(dev: Dev) -> None:
     await dev.start(BABYGUN_RETENTION="soon")
     assert await dev.refused() == 2
@@ -184,45 +160,59 @@ async def test_interrupt_while_starting_leaves_nothing_behind(dev: Dev) -> None:
     await dev.until("mailbox listening")
     assert await dev.interrupt() == 0
     assert not any("Traceback" in line for line in dev.lines), "\n".join(dev.lines)
-    await dev.start()
-    await dev.running()
+    # The mailbox is there though mail would go straight to mail hosts.
+    await dev.start(*PORTS, BABYGUN_DEFAULT="mx")
+    state = await dev.running()
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        await client.completed(await client.send("caught"))
+        assert await client.subjects() == ["caught"]
     assert await dev.interrupt() == 0
 
 
-async def test_killed_dev_takes_its_children_along_and_the_next_one_starts(dev: Dev) -> None:
+async def test_killed_dev_takes_its_children_along_and_the_next_one_may_have_a_relay(
+    dev: Dev, smtp: MisbehavingServer
+) -> None:
     await dev.start()
-    state = await dev.running()
+    before = await dev.running()
     dev.run.kill()
     await dev.run.process.wait()
-    await dev.start()
-    again = await dev.running()
-    assert all(is_gone(pid) for pid in all_pids(state))
-    assert again["client_id"] == state["client_id"]
-
-
-@pytest.mark.parametrize(("options", "host"), [(("--tls",), "127.0.0.1"), ((), "0.0.0.0")])
-async def test_tls_is_there_where_asked_for_or_where_others_can_call_and_the_commands_trust_it(
-    dev: Dev, options: tuple[str, ...], host: str
-) -> None:
-    await dev.start(*PORTS, *options, BABYGUN_API_HOST=host)
+    await dev.start(BABYGUN_RELAY_URL=smtp.url)
     state = await dev.running()
+    assert all(is_gone(pid) for pid in all_pids(before))
+    assert state["client_id"] == before["client_id"]
+    assert (
+        state["smtp_host"],
+        state["smtp_port"],
+        state["mailbox_url"],
+        state["pids"]["mailbox"],
+    ) == ("127.0.0.1", smtp.port, None, [])
+    async with aiohttp.ClientSession() as session:
+        client = Client(state, session)
+        await client.log_in()
+        await client.completed(await client.send("out"))
+    assert [message.recipients for message in smtp.messages] == [("you@example.org",)]
+
+
+async def test_tls_is_there_where_others_can_call_and_the_commands_trust_it(dev: Dev) -> None:
+    await dev.start(*PORTS, BABYGUN_API_HOST="0.0.0.0")
+    await _serves_tls(dev, await dev.running())
+
+
+async def _serves_tls(dev: Dev, state: dict[str, Any]) -> None:
+    """It serves TLS alone; its printed lines and the commands trust its certificate."""
     assert state["api_url"].startswith("https://127.0.0.1:")
     with pytest.raises(aiohttp.ClientError):
         async with aiohttp.ClientSession() as session:
             await session.get(state["api_url"].replace("https", "http") + "/healthz")
-    send = [
-        *python_command("babygun"),
-        "send",
-        "--from",
-        "me@example.com",
-        "--to",
-        "ann@example.org",
-        "--body",
-        "hi",
-        "--wait",
-    ]
+    words = ("send", "--from", "me@example.com", "--to", "ann@example.org", "--body", "hi")
     sent = await asyncio.create_subprocess_exec(
-        *send, cwd=dev.folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        *(*python_command("babygun"), *words, "--wait"),
+        cwd=dev.folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     said = (await sent.communicate())[0].decode()
     assert sent.returncode == 0, said
