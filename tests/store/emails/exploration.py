@@ -11,7 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from babygun.email import erasure, late, lifecycle, tries, wide
 from babygun.email.bounces import Bounce, Complaint
@@ -45,7 +48,11 @@ OUTCOMES = {
 WORKERS = (0, 1)
 
 
-class Budget(NamedTuple):
+class Value(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """Hundreds of thousands are made, compared and looked up."""
+
+
+class Budget(Value):
     """How often each may still happen. ``late``: requests that are lost, late or unanswered.
 
     ``ends``: of leases, by a death or by a stall. ``asked``: cancels, retries and expiries.
@@ -64,15 +71,20 @@ class Budget(NamedTuple):
     erased: int = 0
 
 
-class Owner(NamedTuple):
+class Owner(Value):
     """``life``: of the worker, which ends with its lease. ``claim``: the number of the claim."""
 
     worker: int
     life: int
     claim: int
 
+    @property
+    def since(self) -> tuple[int, int]:
+        """Whose it is, whichever claim it came by."""
+        return (self.worker, self.life)
 
-class Queue(NamedTuple):
+
+class Queue(Value):
     """``place``: of its job. ``sent``: how often a server took the message for all that are left.
 
     ``half``: how often for the first of several recipients alone.
@@ -84,7 +96,7 @@ class Queue(NamedTuple):
     half: int = 0
 
 
-class Try(NamedTuple):
+class Try(Value):
     """What a worker does with a queue, in the ``phase`` claiming, sending or ended.
 
     ``began``: the record at the claim, and ``seen``: the newest that it knows. ``part``: the record
@@ -105,7 +117,7 @@ class Try(NamedTuple):
     applied: bool = False
 
 
-class Request(NamedTuple):
+class Request(Value):
     """A claim (without ``seen``), or a finish that was decided on the record ``seen``.
 
     ``part``: of a wide e-mail, the record whose queue it was decided on. ``webhook``: the revision
@@ -121,7 +133,7 @@ class Request(NamedTuple):
     webhook: int = 0
 
 
-class State(NamedTuple):
+class State(Value):
     """``record``: its number. ``tries``: by worker and queue. ``lives``: of each worker.
 
     ``suppressed``: queues whose address is suppressed. These have one recipient. ``webhook``: the
@@ -144,6 +156,7 @@ class State(NamedTuple):
 
 
 Step = tuple[str, State]
+Change = tuple[int, tuple[tuple[str, str], ...]]  # the record after it, and the jobs' places
 
 
 class Exploration:
@@ -180,6 +193,9 @@ class Exploration:
         send_at = NOW + timedelta(hours=1) if waits else None
         accepted = submitted(send_at=send_at, suppressed=addresses, **queues)
         self._decided = cache(self._decide)
+        self._allowed = cache(self._allow)
+        self._joined = cache(self._join)
+        self._part = cache(self._part_of)
         record = self._number(wide.begun(accepted.email) if is_wide else accepted.email)
         place = "waiting" if waits else "job"
         ready = tuple(
@@ -201,7 +217,7 @@ class Exploration:
             yield from self._begins(state, worker)
         for name, queue in state.queues:
             if queue.place == "waiting":
-                yield "due", _with_queue(state, name, queue._replace(place="job"))
+                yield "due", _with_queue(state, name, replace(queue, place="job"))
         if state.left.webhooks:
             yield from _webhook_changes(_spent(state, webhooks=1), state.left.webhooks)
         if state.left.asked:
@@ -231,14 +247,14 @@ class Exploration:
     def _arrives(self, state: State, request: Request) -> Iterator[Step]:
         """etcd decides on a request. Its sender may wait, or have given up, or be dead."""
         worker, queue = request.owner.worker, request.queue
-        before = state._replace(requests=state.requests - {request})
+        before = replace(state, requests=state.requests - {request})
         after = self._finished(before, request) if request.seen else _claimed(before, request)
         one = dict(state.tries).get((worker, queue))
         waits = one is not None and one.asking and one.owner == request.owner
         if not waits or one is None:
             arrived = after or before
             if after and one is not None and request.seen and one.owner == request.owner:
-                arrived = _with_try(after, worker, queue, one._replace(applied=True))
+                arrived = _with_try(after, worker, queue, replace(one, applied=True))
             yield "late request", arrived
             return
         heard = self._heard(after or before, queue, one, bool(after))
@@ -247,7 +263,7 @@ class Exploration:
             known = self._remembered(after, worker)
         yield "answer", _with_try(known, worker, queue, heard)
         if state.left.late:
-            unheard = one._replace(applied=one.applied or bool(after))
+            unheard = replace(one, applied=one.applied or bool(after))
             unanswered = _spent(after or before, late=1)
             yield "answer lost", self._unheard(unanswered, queue, unheard, request)
 
@@ -263,30 +279,36 @@ class Exploration:
             return None
         if self._compares_webhook and state.webhook != request.webhook:
             return None
-        then, now = self._records[request.part], self.email(state)
-        if self._compares_part and _part(then, request.queue) != _part(now, request.queue):
-            return None
+        if self._compares_part:
+            then, now = (self._part(at, request.queue) for at in (request.part, state.record))
+            if then != now:
+                return None
         event = _event(request.outcome, request.queue, request.owner)
-        record, places = self._decided(self._joined(request), event, current=state.record)
+        joined = self._joined(request.seen, request.part, request.queue)
+        record, places = self._decided(joined, event, current=state.record)
         after = self._written(state, record, places, request.webhook)
         if request.outcome == "gone":  # in the same transaction
-            after = after._replace(suppressed=state.suppressed | {request.queue})
+            after = replace(after, suppressed=state.suppressed | {request.queue})
         return after
 
-    def _joined(self, request: Request) -> int:
+    def _join(self, seen: int, part: int, queue: str) -> int:
         """What a finish is decided on: the newest record known, with the queue as it was known."""
-        if request.seen == request.part or self._records[request.seen].wide is None:
-            return request.seen
-        record, part = self._records[request.seen], self._records[request.part]
-        queue = wide.parts_of(part, {request.queue})
-        return self._number(wide.with_parts(wide.record_of(record), queue))
+        if seen == part or self._records[seen].wide is None:
+            return seen
+        parts = wide.parts_of(self._records[part], {queue})
+        return self._number(wide.with_parts(wide.record_of(self._records[seen]), parts))
+
+    def _part_of(self, record: int, queue: str) -> object:
+        """A queue's part of a wide e-mail. Another e-mail has none: None."""
+        email = self._records[record]
+        return None if email.wide is None else wide.parts_of(email, {queue})
 
     def _remembered(self, state: State, worker: int) -> State:
         """Of a wide e-mail, a worker's other tries go on with the record that a finish left."""
         if self.email(state).wide is not None:
             for (other, queue), one in state.tries:
                 if other == worker and one.phase != "claiming" and not one.asking:
-                    state = _with_try(state, worker, queue, one._replace(seen=state.record))
+                    state = _with_try(state, worker, queue, replace(one, seen=state.record))
         return state
 
     def _heard(self, state: State, queue: str, one: Try, applied: bool) -> Try | None:
@@ -295,7 +317,9 @@ class Exploration:
         if one.phase == "claiming":
             if applied:
                 return Try("sending", one.owner, state.record, state.record, state.record)
-            if there.owner and there.owner[:2] == one.owner[:2]:  # by a claim of ours that was late
+            if (
+                there.owner and there.owner.since == one.owner.since
+            ):  # by a claim of ours that was late
                 return Try("sending", there.owner, state.record, state.record, state.record)
             return None
         return None if applied else self._read_back(state, queue, one)
@@ -317,8 +341,8 @@ class Exploration:
             assert (fate == "again") == ours, f"it is {fate}: {one}"
         if fate != "again":
             return None
-        known = one._replace(seen=state.record, part=state.record)
-        return known._replace(orphaned=pending.orphaned, asking=False)
+        known = replace(one, seen=state.record, part=state.record)
+        return replace(known, orphaned=pending.orphaned, asking=False)
 
     def _is_untouched(self, state: State, queue: str, one: Try) -> bool:
         """A stall: the job is there, nobody has it, and nobody has sent it since the claim."""
@@ -343,8 +367,9 @@ class Exploration:
         after: Try | None = None
         if one.phase == "ended":
             event = _event(one.outcome, queue, one.owner)
-            record, _ = self._decided(self._joined(request), event, current=request.seen)
-            after = one._replace(asking=False, tried=(*one.tried, record))
+            joined = self._joined(request.seen, request.part, queue)
+            record, _ = self._decided(joined, event, current=request.seen)
+            after = replace(one, asking=False, tried=(*one.tried, record))
         return _with_try(state, one.owner.worker, queue, after)
 
     # Workers
@@ -354,25 +379,25 @@ class Exploration:
         for name, queue in state.queues:
             if (worker, name) in tries:
                 continue
-            if queue.owner and queue.owner[:2] == (worker, life):
-                yield "reconcile", _with_queue(state, name, queue._replace(owner=None))
+            if queue.owner and queue.owner.since == (worker, life):
+                yield "reconcile", _with_queue(state, name, replace(queue, owner=None))
             # The workers are alike, so the first claim may as well be the first worker's.
             may_claim = worker == WORKERS[0] or state.left.claims < self.budget.claims
             if queue.place == "job" and state.left.claims and may_claim:
                 owner = Owner(worker, life, self.budget.claims - state.left.claims + 1)
                 asked = _spent(state, claims=1)
-                asked = asked._replace(requests=state.requests | {Request(owner, name)})
+                asked = replace(asked, requests=state.requests | {Request(owner, name)})
                 yield "claim", _with_try(asked, worker, name, Try("claiming", owner, asking=True))
         if state.left.ends:
             freed = _spent(state, ends=1)
             for name, queue in state.queues:
                 if queue.owner and queue.owner.worker == worker:
-                    freed = _with_queue(freed, name, queue._replace(owner=None))
+                    freed = _with_queue(freed, name, replace(queue, owner=None))
             lives = tuple(n + (one == worker) for one, n in enumerate(state.lives))
-            freed = freed._replace(lives=lives)  # type: ignore[arg-type]
+            freed = replace(freed, lives=lives)  # type: ignore[arg-type]
             yield "stall", freed
             kept = tuple(entry for entry in freed.tries if entry[0][0] != worker)
-            yield "death", freed._replace(tries=kept)
+            yield "death", replace(freed, tries=kept)
 
     def _goes_on(self, state: State, worker: int, queue: str, one: Try) -> Iterator[Step]:
         if one.asking:
@@ -385,14 +410,14 @@ class Exploration:
                 return
             for outcome in self._outcomes(state, queue, one):
                 ended = _with_try(
-                    state, worker, queue, one._replace(phase="ended", outcome=outcome)
+                    state, worker, queue, replace(one, phase="ended", outcome=outcome)
                 )
                 if outcome == "ok":
                     there = dict(state.queues)[queue]
-                    ended = _with_queue(ended, queue, there._replace(sent=there.sent + 1))
+                    ended = _with_queue(ended, queue, replace(there, sent=there.sent + 1))
                 if outcome == "half":
                     there = dict(state.queues)[queue]
-                    ended = _with_queue(ended, queue, there._replace(half=there.half + 1))
+                    ended = _with_queue(ended, queue, replace(there, half=there.half + 1))
                 if outcome == "hold":
                     ended = _spent(ended, holds=1)
                 if outcome == "gone":
@@ -405,8 +430,8 @@ class Exploration:
             request = Request(
                 one.owner, queue, *known, one.outcome, one.orphaned, state.known[worker]
             )
-            asked = state._replace(requests=state.requests | {request})
-            yield "finish", _with_try(asked, worker, queue, one._replace(asking=True))
+            asked = replace(state, requests=state.requests | {request})
+            yield "finish", _with_try(asked, worker, queue, replace(one, asking=True))
 
     def _outcomes(self, state: State, queue: str, one: Try) -> Iterator[str]:
         """How a try may end. One that is not the first looks for suppressions before it sends."""
@@ -426,22 +451,22 @@ class Exploration:
         """The worker logs once that it took the job over from a dead one."""
         if not self._records[one.began].queues[queue].reclaims:
             record, _ = self._decided(state.record, f"reclaim {queue}")
-            known = one._replace(began=record, seen=record, part=record)
-            yield "reclaim", _with_try(state._replace(record=record), worker, queue, known)
+            known = replace(one, began=record, seen=record, part=record)
+            yield "reclaim", _with_try(replace(state, record=record), worker, queue, known)
 
     # Decisions
 
     def _changed(self, state: State, event: str, sending: frozenset[str]) -> Iterator[Step]:
-        try:
-            record, places = self._decided(state.record, event, sending)
-        except Conflict:
+        change = self._allowed(state.record, event, sending)
+        if change is None:
             return
+        record, places = change
         if event == "retry":  # a copy that came back is no duplicate
             for name in {
                 r.queue for r in self.email(state).recipients if r.late and not r.erased_at
             }:
                 queue = dict(state.queues)[name]
-                state = _with_queue(state, name, queue._replace(sent=0, half=0))
+                state = _with_queue(state, name, replace(queue, sent=0, half=0))
         yield event, self._written(state, record, places, state.webhook)
 
     def _written(
@@ -449,11 +474,19 @@ class Exploration:
     ) -> State:
         """After a change whose notices were made by this revision of the client's webhooks."""
         entry = frozenset({self._records[record].log_seq})
-        return _moved(state, record, places)._replace(
+        return replace(
+            _moved(state, record, places),
             record=record,
             happened=state.happened | entry if state.webhook else state.happened,
             notices=state.notices | entry if webhook else state.notices,
         )
+
+    def _allow(self, record: int, event: str, sending: frozenset[str]) -> Change | None:
+        """What is decided, or None where the e-mail does not allow it."""
+        try:
+            return self._decided(record, event, sending)
+        except Conflict:
+            return None
 
     def _decide(
         self,
@@ -461,7 +494,7 @@ class Exploration:
         event: str,
         sending: frozenset[str] = frozenset(),
         current: int | None = None,
-    ) -> tuple[int, tuple[tuple[str, str], ...]]:
+    ) -> Change:
         """The record after a change, and where the queues that it touches go.
 
         ``current``: the record that the change meets, by default the one that it was decided on.
@@ -548,11 +581,6 @@ def _seen(email: Email, event: list[str]) -> Email:
     return wide.with_parts(wide.record_of(email), wide.parts_of(email, {queue}))
 
 
-def _part(email: Email, queue: str) -> object:
-    """A queue's part of a wide e-mail. Another e-mail has none: None."""
-    return None if email.wide is None else wide.parts_of(email, {queue})
-
-
 def _met(current: Email, transition: Transition) -> Email:
     """The record after the change. Of a wide e-mail, the parts that it does not write stay."""
     if current.wide is None:
@@ -570,14 +598,14 @@ def _webhook_changes(state: State, revision: int) -> Iterator[Step]:
     """A client makes a webhook, or deletes it with its notices. The worker hears of it later."""
     if state.webhook:
         none = frozenset[int]()
-        yield "no webhook", state._replace(webhook=0, happened=none, notices=none)
+        yield "no webhook", replace(state, webhook=0, happened=none, notices=none)
     else:
-        yield "webhook", state._replace(webhook=revision)
+        yield "webhook", replace(state, webhook=revision)
 
 
 def _with_known(state: State, worker: int) -> State:
     known = tuple(state.webhook if n == worker else old for n, old in enumerate(state.known))
-    return state._replace(known=known)  # type: ignore[arg-type]
+    return replace(state, known=known)  # type: ignore[arg-type]
 
 
 def _claimed(state: State, request: Request) -> State | None:
@@ -586,19 +614,19 @@ def _claimed(state: State, request: Request) -> State | None:
     alive = request.owner.life == state.lives[request.owner.worker]
     if queue.place != "job" or queue.owner or not alive:
         return None
-    return _with_queue(state, request.queue, queue._replace(owner=request.owner))
+    return _with_queue(state, request.queue, replace(queue, owner=request.owner))
 
 
 def _moved(state: State, record: int, places: tuple[tuple[str, str], ...]) -> State:
     for name, place in places:
         queue = dict(state.queues)[name]
-        state = _with_queue(state, name, queue._replace(place=place, owner=None))
+        state = _with_queue(state, name, replace(queue, place=place, owner=None))
     return state
 
 
 def _with_queue(state: State, name: str, queue: Queue) -> State:
-    return state._replace(
-        queues=tuple((n, queue if n == name else other) for n, other in state.queues)
+    return replace(
+        state, queues=tuple((n, queue if n == name else other) for n, other in state.queues)
     )
 
 
@@ -607,10 +635,10 @@ def _with_try(state: State, worker: int, queue: str, one: Try | None) -> State:
     tries.pop((worker, queue), None)
     if one is not None:
         tries[worker, queue] = one
-    return state._replace(tries=tuple(sorted(tries.items(), key=lambda entry: entry[0])))
+    return replace(state, tries=tuple(sorted(tries.items(), key=lambda entry: entry[0])))
 
 
 def _spent(state: State, **counts: int) -> State:
     left = state.left
     fewer = {name: getattr(left, name) - count for name, count in counts.items()}
-    return state._replace(left=left._replace(**fewer))
+    return replace(state, left=replace(left, **fewer))
