@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--grace",
         type=duration,
         default=float(GRACE),
-        help="how long the old secret still works: 0 to 30d (default: 1d)",
+        help="how long the old secret still works: 0 to 30d (default: 1d); 0 ends all old ones",
     )
     rotate.add_argument(
         "--end-tokens",
@@ -173,8 +173,9 @@ async def _show(store: Store, client_id: str) -> None:
         ("weight", str(client.weight)),
         ("created", f"{client.created_at:%Y-%m-%d %H:%M}"),
     ]
-    if client.previous and client.previous.until > utc_now():
-        rows.append(("previous secret works until", f"{client.previous.until:%Y-%m-%d %H:%M} UTC"))
+    for one in client.replaced:
+        if one.until > utc_now():
+            rows.append(("a previous secret works until", f"{one.until:%Y-%m-%d %H:%M} UTC"))
     print(table(("CLIENT", client.id), rows))
 
 
@@ -196,6 +197,8 @@ async def _rotate(store: Store, arguments: argparse.Namespace) -> str:
     print(f"client_id      {client.id}\nclient_secret  {secret}")
     if client.previous:
         print(f"the old secret works until {client.previous.until:%Y-%m-%d %H:%M} UTC")
+    for one in client.earlier:
+        print(f"one before that works until {one.until:%Y-%m-%d %H:%M} UTC")
     if arguments.end_tokens:
         print("all its tokens are ended")
     return client.id

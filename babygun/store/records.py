@@ -164,7 +164,7 @@ USUAL_SCOPES: tuple[Scope, ...] = ("emails:send", "emails:read", "webhooks", "su
 
 
 class PreviousSecret(msgspec.Struct, frozen=True, gc=False):
-    """The secret that a client had before the present one. It is taken until its end."""
+    """A secret that a client had before the present one. It is taken until its end."""
 
     secret_hash: str
     until: datetime
@@ -180,6 +180,8 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     clients of earlier versions. ``weight``: jobs that workers start of it in a row, where several
     clients have jobs that wait for the same site. ``recipients_per_day``: of the e-mails accepted
     on one day (UTC); None for no limit. ``series``: tokens of an earlier series are refused.
+    ``previous``: the secret before the present one. ``earlier``: those before that, the newest
+    first, whose end had not come when ``previous`` was replaced.
     """
 
     id: str
@@ -193,6 +195,12 @@ class Client(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     recipients_per_day: int | None = None
     previous: PreviousSecret | None = None
     series: int = 0
+    earlier: tuple[PreviousSecret, ...] = ()
+
+    @property
+    def replaced(self) -> tuple[PreviousSecret, ...]:
+        """All secrets before the present one that may still be taken, the newest first."""
+        return (self.previous, *self.earlier) if self.previous else ()
 
     @property
     def identity(self) -> str:

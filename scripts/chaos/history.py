@@ -160,9 +160,9 @@ class Erased(Event, frozen=True):
 class SecretTried(Event, frozen=True):
     """A client has asked for a token with one of its secrets, at ``asked``.
 
-    ``place``: 0 for the newest secret, 1 for the one before, 2 for an older one. ``rotated``: when
-    the newest one was asked for, and given. ``grace``: seconds from then on for the one before.
-    ``status``: of the answer.
+    ``place``: 0 for the newest secret, 1 for the one before, and so on. ``rotated``: when the next
+    one was asked for, and given; of the newest one, itself. ``grace``: seconds that it is taken
+    from then on. ``status``: of the answer.
     """
 
     asked: float

@@ -77,7 +77,9 @@ async def test_client_gets_a_new_secret(babygun: Command) -> None:
     await babygun("clients", "create", "shop", "--id", "shop")
     rotated = (await babygun("clients", "rotate", "shop")).out.splitlines()
     assert len(rotated[1].split()[1]) == 64 and rotated[2].startswith("the old secret works")
-    assert "previous secret works until" in (await babygun("clients", "show", "shop")).out
+    assert "a previous secret works until" in (await babygun("clients", "show", "shop")).out
+    again = (await babygun("clients", "rotate", "shop")).out.splitlines()
+    assert again[3].startswith("one before that works until")
     leaked = await babygun("clients", "rotate", "shop", "--grace", "0", "--end-tokens")
     assert leaked.out.splitlines()[2:] == ["all its tokens are ended"]
     assert (await babygun("clients", "rotate", "shop", "--grace", "31d")).status == 2

@@ -79,7 +79,7 @@ class SecretChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ge=0,
             le=MAX_GRACE,
             description=f"Seconds for which the present secret is taken, too; {GRACE} (a day) by"
-            " default.",
+            " default. 0: it ends now, and so do all before it.",
         ),
     ] = GRACE
     end_tokens: bool = False
@@ -89,8 +89,8 @@ class ClientDocument(msgspec.Struct, frozen=True, kw_only=True):
     """A client. Its secret is not kept.
 
     ``recipients_today``: about how many since midnight (UTC). With ``recipients_per_day`` never
-    fewer than were accepted. ``previous_secret_until``: until then the secret before the present
-    one is taken, too.
+    fewer than were accepted. ``previous_secret_until``: until then a secret before the present one
+    is taken, too.
     """
 
     id: ClientId
@@ -176,7 +176,6 @@ def document(client: Client, usage: ClientUsage | None, today: date) -> ClientDo
 
 
 def fields(client: Client, usage: ClientUsage | None, today: date) -> dict[str, Any]:
-    previous = client.previous
     return {
         "id": client.id,
         "name": client.name,
@@ -185,6 +184,6 @@ def fields(client: Client, usage: ClientUsage | None, today: date) -> dict[str, 
         "recipients_per_day": client.recipients_per_day,
         "recipients_today": usage.recipients if usage and usage.day == today else 0,
         "weight": client.weight,
-        "previous_secret_until": previous.until if previous else None,
+        "previous_secret_until": max((one.until for one in client.replaced), default=None),
         "created_at": client.created_at,
     }

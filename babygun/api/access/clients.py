@@ -160,13 +160,14 @@ async def change_client(request: web.Request) -> web.Response:
     parameters=[_ID],
     body=SECRET,
     answers=[Answer(200, "The new secret.", NewClientSecret)],
-    errors=(NOT_FOUND, *WRITE_ERRORS),
+    errors=(NOT_FOUND, CONFLICT, *WRITE_ERRORS),
 )
 async def rotate_client_secret(request: web.Request) -> web.Response:
     """Only this answer has it. The present secret is taken for `previous_for` more seconds.
 
-    A secret from before that is refused at once. Tokens stay valid until their end, unless
-    `end_tokens` ends all that the client has.
+    Each secret from before is taken until its own end, so a call whose answer was lost can be
+    repeated. At most four of them work at a time. With a `previous_for` of 0, all of them end now.
+    Tokens stay valid until their end, unless `end_tokens` ends all that the client has.
     """
     wanted = await SECRET.read(request) if request.can_read_body else SecretChange()
     client, secret = await store.rotate_secret(

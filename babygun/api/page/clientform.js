@@ -28,7 +28,7 @@ const BESIDE = [
   [24 * HOUR, "for 24 hours"],
   [HOUR, "for an hour"],
   [7 * 24 * HOUR, "for 7 days"],
-  [0, "no longer"],
+  [0, "no longer, nor does one before"],
 ];
 
 const fields = ({ name, scopes, rate, recipients_per_day: daily, weight }) => [
@@ -125,7 +125,9 @@ export const askForChanges = (client, done) =>
 export function askForSecret(client, made) {
   let found = null;
   fillIn(`New secret for ${client.name}`, {
-    text: "Give it to the application while both secrets work. No mail is lost by that.",
+    text:
+      "Give it to the application while both secrets work. No mail is lost by that. " +
+      "Secrets before the present one work until their own end.",
     fields: [
       h(
         "label",

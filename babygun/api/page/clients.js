@@ -112,7 +112,7 @@ export function open(root, { who }) {
           h(
             "p",
             { class: "soft" },
-            "secret before: until ",
+            "a secret before: until ",
             when(one.previous_secret_until, "day"),
           ),
       ),

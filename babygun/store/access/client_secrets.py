@@ -5,14 +5,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeGuard
 
 from msgspec.structs import replace
 
+from babygun.errors import Conflict
 from babygun.runtime.identifiers import new_token
 from babygun.store.records import Client, PreviousSecret
 
+MOST_REPLACED = 4
+"""Secrets before the present one that are taken at the same time."""
 # The form of a Client.secret_hash. No secret has it.
 _NO_SECRET = f"sha256:{bytes(16).hex()}:{bytes(32).hex()}"
 
@@ -29,35 +32,50 @@ def hash_of(secret: str) -> str:
 
 
 def verify_secret(client: Client | None, secret: str, now: datetime) -> TypeGuard[Client]:
-    """Whether this is the client's secret, or the one before: never, where there is no client.
+    """Whether this is the client's secret, or one before whose end has not come.
 
-    It takes the same time in all cases.
+    Never, where there is no client. It takes the same time in all cases.
     """
-    before = client.previous if client else None
-    present = _is_secret_of(client.secret_hash if client else _NO_SECRET, secret)
-    earlier = _is_secret_of(before.secret_hash if before else _NO_SECRET, secret)
-    return client is not None and (
-        present or (earlier and before is not None and now < before.until)
-    )
+    hashes = [one.secret_hash for one in _taken(client, now)] if client else []
+    hashes.append(client.secret_hash if client else _NO_SECRET)
+    hashes += [_NO_SECRET] * (1 + MOST_REPLACED - len(hashes))
+    right = [_is_secret_of(secret_hash, secret) for secret_hash in hashes]
+    return client is not None and any(right)
 
 
 def rotated(
-    client: Client, secret_hash: str, previous_until: datetime | None, *, end_tokens: bool
+    client: Client, secret_hash: str, now: datetime, grace: float, *, end_tokens: bool
 ) -> Client:
-    """The client with a new secret. ``previous_until``: until when the present one is taken, too.
+    """The client with a new secret. ``grace``: seconds for which the present one is taken, too.
 
-    ``end_tokens``: the tokens that it has are refused. A secret that is there already changes
-    nothing. A third one is never taken.
+    Each secret before that is taken until its own end. So a rotation that is repeated, since its
+    answer was lost, does not end the secret in use. Without a grace all of them end now.
+    ``end_tokens``: the tokens that the client has are refused. A secret that it has already changes
+    nothing. Raises Conflict beyond MOST_REPLACED.
     """
-    if client.secret_hash == secret_hash:
+    if secret_hash in (client.secret_hash, *(one.secret_hash for one in client.replaced)):
         return client
-    previous = PreviousSecret(client.secret_hash, previous_until) if previous_until else None
+    until = now + timedelta(seconds=grace)
+    earlier = _taken(client, now) if grace else ()
+    if len(earlier) >= MOST_REPLACED:
+        free = min(one.until for one in earlier)
+        raise Conflict(
+            f"{len(earlier)} secrets before the present one still work, and no more can."
+            f" The first of them ends at {free:%Y-%m-%d %H:%M:%S} UTC: try again then, or end all"
+            " of them now, by a grace of 0"
+        )
     return replace(
         client,
         secret_hash=secret_hash,
-        previous=previous,
+        previous=PreviousSecret(client.secret_hash, until) if grace else None,
+        earlier=earlier,
         series=client.series + end_tokens,
     )
+
+
+def _taken(client: Client, now: datetime) -> tuple[PreviousSecret, ...]:
+    """Those before the present one whose end has not come."""
+    return tuple(one for one in client.replaced if now < one.until)
 
 
 def _is_secret_of(secret_hash: str, secret: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from msgspec import Struct
 
@@ -123,16 +122,16 @@ async def rotate_secret(
 ) -> tuple[Client, str]:
     """Gives a client a new secret; returns both. The secret is not stored.
 
-    ``grace``: seconds for which the present one is taken, too. ``end_tokens``: the tokens that the
-    client has are refused from now on. Raises NotFound, EtcdError.
+    ``grace``: seconds for which the present one is taken, too; 0: it ends now, and all before it.
+    ``end_tokens``: the tokens that the client has are refused from now on. Raises NotFound,
+    Conflict if too many of its secrets are taken, EtcdError.
     """
     secret = new_secret()
-    secret_hash = hash_of(secret)
-    until = utc_now() + timedelta(seconds=grace) if grace else None
+    secret_hash, now = hash_of(secret), utc_now()
     client = await change_client(
         store,
         client_id,
-        lambda client: rotated(client, secret_hash, until, end_tokens=end_tokens),
+        lambda client: rotated(client, secret_hash, now, grace, end_tokens=end_tokens),
     )
     return client, secret
 

@@ -228,6 +228,9 @@ async def test_new_secret_works_and_the_one_before_until_its_end(admin: RunningA
     old = await token_of(admin, client.id, secret)
     await token_of(admin, client.id, made["client_secret"])
     leaked = {"previous_for": 0, "end_tokens": True}
+    await admin.call("POST", f"{path}/secret")  # whose answer is lost: both others still work
+    for known in (secret, made["client_secret"]):
+        await token_of(admin, client.id, known)
     third = (await admin.call("POST", f"{path}/secret", json=leaked)).json
     assert third["previous_until"] is None
     async with asyncio.timeout(PATIENCE):
@@ -238,6 +241,19 @@ async def test_new_secret_works_and_the_one_before_until_its_end(admin: RunningA
         answer.problem(401, "invalid-credentials")
     new = await token_of(admin, client.id, third["client_secret"])
     assert (await admin.call("GET", "/tokens", token=new)).status == 200
+
+
+async def test_sixth_secret_within_the_grace_of_four_is_refused_until_one_ends(
+    admin: RunningApi,
+) -> None:
+    client, secret = await admin.client()
+    path = f"/clients/{client.id}/secret"
+    for _ in range(4):
+        assert (await admin.call("POST", path)).status == 200
+    problem = (await admin.call("POST", path)).problem(409, "conflict")
+    assert "The first of them ends at 20" in problem["detail"]
+    await token_of(admin, client.id, secret)
+    assert (await admin.call("POST", path, json={"previous_for": 0})).status == 200
 
 
 async def test_secret_is_not_taken_longer_than_the_most(admin: RunningApi) -> None:
