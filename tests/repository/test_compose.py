@@ -45,6 +45,15 @@ def test_each_service_has_limits_of_memory_and_processes(name: str) -> None:
     assert 0 < SERVICES[name]["pids_limit"] <= 256
 
 
+def test_each_image_is_built_by_one_service_alone() -> None:
+    """Compose writes the service's name into what it builds, so two builds make two images."""
+    built = [service["image"] for service in SERVICES.values() if "build" in service]
+    assert sorted(built) == sorted(set(built))
+    for service in SERVICES.values():
+        if service["image"] in built and "build" not in service:
+            assert service["pull_policy"] == "never"
+
+
 def test_images_and_packages_from_elsewhere_are_of_a_named_version() -> None:
     images = re.findall(r"^ARG \w+_IMAGE=(.*)", DOCKERFILE, re.MULTILINE)
     images += [
