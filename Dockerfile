@@ -99,7 +99,9 @@ RUN if [ -n "$DEBIAN_MIRROR" ]; then \
 COPY deploy/haproxy.cfg /etc/haproxy/haproxy.cfg
 USER haproxy
 EXPOSE 8443
-HEALTHCHECK --interval=10s --timeout=5s CMD ["python3", "-c", "\
-import urllib.request; \
-urllib.request.urlopen('http://127.0.0.1:8405/healthz', timeout=3)"]
+HEALTHCHECK --interval=3s --timeout=5s CMD ["python3", "-IS", "-c", "\
+import socket; \
+probe = socket.create_connection(('127.0.0.1', 8405), timeout=3); \
+probe.sendall(b'GET /healthz HTTP/1.0\\r\\n\\r\\n'); \
+assert b' 200 ' in probe.recv(100)"]
 CMD ["haproxy", "-W", "-db", "-f", "/etc/haproxy/haproxy.cfg"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from babygun.errors import SettingsError
+
+if TYPE_CHECKING:  # health checks run every few seconds: this was a quarter of their CPU
+    import asyncio
 
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 (compared, not bound)
 """The hosts that mean "all addresses"."""
@@ -39,8 +41,10 @@ async def listen(
     ``shared``: the port is :func:`reserved` for several processes. Raises SettingsError, with the
     name of the port's ``setting`` and with ``zero``, the meaning of port 0.
     """
+    from asyncio import get_running_loop
+
     try:
-        return await asyncio.get_running_loop().create_server(
+        return await get_running_loop().create_server(
             protocol,
             host or None,
             port,
