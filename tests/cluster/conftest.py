@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, engine_problem
+from tests.cluster.cluster import Cluster
+from tests.cluster.containers import engine_problem
+from tests.cluster.operator import PAGE, Operator
 from tests.support.needs import missing
 
 _TIMEOUT = 1200  # seconds for one test, against those that hang
@@ -27,9 +29,8 @@ def running_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluste
         missing(f"no Docker engine with Compose here ({problem})")
     cluster = Cluster(tmp_path_factory.mktemp("credentials"))
     try:
-        cluster.compose("build", timeout=900)
-        cluster.until_well()
-        cluster.sign_in()
+        operator = Operator(cluster, tmp_path_factory.mktemp("operator"))
+        cluster.said = operator.sh(PAGE["By Compose"][0])
         yield cluster
     except BaseException:
         print(

@@ -12,7 +12,8 @@ from collections import Counter
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tests.cluster.cluster import Cluster, until
+from tests.cluster.cluster import Cluster
+from tests.cluster.containers import until
 
 _SENDERS = 3
 _PAUSE = 0.04  # s, between two e-mails of one sender

@@ -10,7 +10,8 @@ import urllib.request
 
 import pytest
 
-from tests.cluster.cluster import PREFIX, Cluster, until
+from tests.cluster.cluster import PREFIX, Cluster
+from tests.cluster.containers import until
 
 READ_KEY = """
 import asyncio
@@ -53,7 +54,7 @@ def test_etcd_lets_nobody_in_without_a_certificate_of_its_own_authority(cluster:
     own = f"context.load_cert_chain('{folder}/etcd.pem', '{folder}/etcd-key.pem')"
     for load, answer in (("", "refused"), (own, "200")):
         code = CURL_ETCD.format(folder="worker", load=load)
-        output = cluster.compose("exec", "--no-TTY", "worker", "python3", "-c", code)
+        output = cluster.exec("worker", "python3", "-c", code)
         assert output.startswith(answer)
 
 
@@ -80,16 +81,15 @@ def test_role_may_do_what_its_duty_needs_and_no_more(
 
 def test_tools_have_no_keys_but_their_own(cluster: Cluster) -> None:
     look = ("find", "/certificates", "/backups", "-type", "f")
-    found = cluster.compose("run", "--rm", "--no-TTY", "tools", *look).split()
+    found = cluster.run("tools", *look).split()
     assert {path.split("/")[2] for path in found} == {"inspector"}
     assert not [path for path in found if "root" in path]
     ask = 'babygun token --check "$(babygun token)"'
-    said = cluster.compose("run", "--rm", "--no-TTY", "tools", "sh", "-c", ask)
+    said = cluster.run("tools", "sh", "-c", ask)
     assert "emails:send emails:read workers:read" in said and "admin" not in said
     email_id = cluster.send(subject="not the tools' own")
-    shown = ("run", "--rm", "--no-TTY", "tools", "babygun", "emails", "show", email_id)
     with pytest.raises(AssertionError, match="no e-mail"):
-        cluster.compose(*shown)
+        cluster.run("tools", "babygun", "emails", "show", email_id)
 
 
 def test_bounces_are_taken_with_tls_and_mail_for_others_is_not(cluster: Cluster) -> None:
@@ -142,18 +142,13 @@ def test_process_can_not_reach_beyond_its_role(
     cluster: Cluster, service: str, forbidden: str
 ) -> None:
     code = READ_KEY.format(name=forbidden)
-    output = cluster.compose("exec", "--no-TTY", service, "python3", "-c", code)
+    output = cluster.exec(service, "python3", "-c", code)
     assert output.strip() == "PermissionDenied"
 
 
-def failure(cluster: Cluster, variable: str, *words: str) -> str:
-    """All that a container prints that fails, with this environment variable."""
-    options = ("--rm", "--no-TTY", "--no-deps", "--env", variable)
-    return cluster.failing("run", *options, *words)
-
-
 def test_worker_whose_certificate_is_missing_says_so_in_one_sentence(cluster: Cluster) -> None:
-    said = failure(cluster, "BABYGUN_ETCD_CERT=/certificates/worker/none.pem", "worker")
+    variable = "BABYGUN_ETCD_CERT=/certificates/worker/none.pem"
+    said = cluster.failing("run", "--rm", "--no-TTY", "--no-deps", "--env", variable, "worker")
     assert "/certificates/worker/none.pem" in said and "Traceback" not in said
 
 
@@ -167,5 +162,6 @@ def test_worker_whose_certificate_is_missing_says_so_in_one_sentence(cluster: Cl
 def test_certificate_that_nobody_signed_is_refused_and_the_reason_is_said(
     cluster: Cluster, command: str, reason: str
 ) -> None:
-    others = "BABYGUN_ETCD_CA=/etc/ssl/certs/ca-certificates.crt"
-    assert reason in failure(cluster, others, "tools", "babygun", *command.split())
+    others = {"BABYGUN_ETCD_CA": "/etc/ssl/certs/ca-certificates.crt"}
+    with pytest.raises(AssertionError, match=reason):
+        cluster.run("tools", "babygun", *command.split(), variables=others)

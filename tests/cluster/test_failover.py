@@ -9,7 +9,8 @@ import subprocess
 
 import pytest
 
-from tests.cluster.cluster import MEMBERS, Cluster, until
+from tests.cluster.cluster import Cluster
+from tests.cluster.containers import MEMBERS, until
 from tests.cluster.flow import Flow
 
 
@@ -21,7 +22,7 @@ def workers(cluster: Cluster) -> int:
 def test_workers_come_and_go_and_no_email_is_lost_or_doubled(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
         for count in (4, 1, 2):
-            cluster.up("--no-recreate", "--scale", f"worker={count}")
+            cluster.compose("up", "--detach", "--no-recreate", "--scale", f"worker={count}")
             until(lambda count=count: workers(cluster) == count, f"{count} workers")  # type: ignore[misc]
             flow.reach(50)
     assert flow.settled().doubled == 0
@@ -30,9 +31,10 @@ def test_workers_come_and_go_and_no_email_is_lost_or_doubled(cluster: Cluster) -
 def test_killed_worker_loses_nothing(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
         flow.reach(50)
-        cluster.docker("kill", "--signal", "KILL", cluster.containers("worker")[0])
+        [victim, *_] = cluster.containers("worker")
+        cluster.docker("kill", "--signal", "KILL", victim)
         flow.reach(50)
-        cluster.up()
+        cluster.docker("start", victim)
         flow.reach(50)
     outcome = flow.settled()
     assert outcome.doubled <= 50  # at most what was between its 250 and its commit
@@ -54,10 +56,10 @@ def test_worker_that_hangs_is_replaced_and_comes_back_under_another_name(cluster
 
 def test_stopped_member_is_not_missed(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
-        cluster.compose("stop", MEMBERS[0])
+        cluster.stop(MEMBERS[0])
         flow.reach(100)
         cluster.until_served()
-        cluster.compose("start", MEMBERS[0])
+        cluster.start(MEMBERS[0])
         flow.reach(50)
     assert flow.settled().doubled == 0
 
@@ -69,7 +71,7 @@ def test_killed_leader_is_replaced_and_no_email_is_lost_or_doubled(cluster: Clus
         cluster.docker("kill", "--signal", "KILL", *cluster.containers(leader))
         flow.reach(100)
         cluster.leader([member for member in MEMBERS if member != leader])  # there is another
-        cluster.compose("start", leader)
+        cluster.start(leader)
         flow.reach(50)
     flow.settled()
 
@@ -112,11 +114,11 @@ def test_rolling_restart_of_everything_while_mail_flows(cluster: Cluster) -> Non
 def test_two_members_gone_stop_the_mail_with_a_reason_and_lose_nothing(cluster: Cluster) -> None:
     with Flow(cluster) as flow:
         flow.reach(30)
-        cluster.compose("stop", *MEMBERS[:2])
+        cluster.stop(*MEMBERS[:2])
         try:
             until(lambda: "etcd" in _readyz(cluster), "the API says that etcd is away")
         finally:
-            cluster.compose("start", *MEMBERS[:2])
+            cluster.start(*MEMBERS[:2])
         flow.reach(50)
     flow.settled()
 

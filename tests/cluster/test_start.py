@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 
-from tests.cluster.cluster import MEMBERS, PREFIX, Cluster, until
+from tests.cluster.cluster import PREFIX, Cluster
+from tests.cluster.containers import MEMBERS, until
 
 SERVICES = ("api", "balancer", "bounced", "mailpit", "worker", *MEMBERS)
-
-
-def test_check_command_says_that_all_is_well(cluster: Cluster) -> None:
-    said = cluster.compose("run", "--rm", "--no-TTY", "check")
-    assert "20 accepted, 20 complete, 20 in the mailbox" in said
-    assert "BAD" not in said and "WARN" not in said
 
 
 def test_email_reaches_to_cc_and_bcc_and_its_life_can_be_read_with_etcdctl(
@@ -98,12 +94,7 @@ def test_containers_have_no_rights_that_they_do_not_need(cluster: Cluster) -> No
 def test_images_carry_no_keys_and_no_build_tools(cluster: Cluster) -> None:
     names = ("pip", "pip3", "gcc", "make", "git")
     tools = f"import shutil; print([name for name in {names} if shutil.which(name)])"
-    assert (
-        cluster.compose(
-            "run", "--rm", "--no-TTY", "--no-deps", "tools", "python3", "-c", tools
-        ).strip()
-        == "[]"
-    )
+    assert cluster.run("tools", "python3", "-c", tools).strip() == "[]"
     keys = "import pathlib; print([str(p) for p in pathlib.Path('/').rglob('*-key.pem')])"
     assert (
         cluster.docker(
@@ -111,6 +102,28 @@ def test_images_carry_no_keys_and_no_build_tools(cluster: Cluster) -> None:
         ).strip()
         == "[]"
     )
+
+
+def test_command_that_is_the_first_process_of_a_container_ends_when_it_is_stopped(
+    cluster: Cluster,
+) -> None:
+    """The kernel keeps from such a process each signal that it does not handle."""
+    waits = ("--interactive", "babygun-tools:test", "babygun", "decode")  # for its input
+    container = cluster.docker("run", "--detach", *waits).strip()
+    try:
+        caught = "print(next(line for line in open('/proc/1/status') if 'SigCgt' in line)[7:])"
+        until(
+            lambda: (
+                int(cluster.docker("exec", container, "python3", "-c", caught), 16)
+                & 1 << signal.SIGTERM - 1
+            ),
+            "it handles SIGTERM",
+        )
+        cluster.docker("stop", "--time", "60", container)
+        status = cluster.docker("inspect", "--format", "{{.State.ExitCode}}", container)
+        assert status.strip() == "143"  # by SIGTERM; 137: by SIGKILL
+    finally:
+        cluster.docker("rm", "--force", container)
 
 
 def test_only_who_needs_it_sees_the_key_that_signs(cluster: Cluster) -> None:
@@ -124,32 +137,6 @@ def test_only_who_needs_it_sees_the_key_that_signs(cluster: Cluster) -> None:
         '{{.Label "com.docker.compose.service"}}',
     ).split()
     assert users == ["certificates"]
-
-
-def test_second_start_changes_nothing_and_the_client_stays(cluster: Cluster) -> None:
-    before = cluster.compose(
-        "exec",
-        "--no-TTY",
-        "api",
-        "python3",
-        "-c",
-        "print(open('/certificates/api/https.pem').read())",
-    )
-    cluster.up()
-    assert "all certificates exist" in cluster.logs("certificates")
-    assert "users, roles and permissions are as they should be" in cluster.logs("bootstrap")
-    assert (
-        cluster.compose(
-            "exec",
-            "--no-TTY",
-            "api",
-            "python3",
-            "-c",
-            "print(open('/certificates/api/https.pem').read())",
-        )
-        == before
-    )
-    cluster.sign_in()
 
 
 def test_logs_are_json_and_carry_the_ids(cluster: Cluster) -> None:

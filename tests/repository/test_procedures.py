@@ -10,7 +10,11 @@ from tests.support.procedures import sections
 # The tests that run the blocks below a heading unpack them, so each block is known to them.
 RUN_BY = {
     "deploy/systemd/README.md": ("tests/hosts/test_one_host.py", "tests/hosts/test_three_hosts.py"),
-    "docs/operations.md": ("tests/cluster/test_procedures.py", "tests/hosts/test_one_host.py"),
+    "docs/operations.md": (
+        "tests/cluster/test_procedures.py",
+        "tests/cluster/test_backup.py",
+        "tests/hosts/test_one_host.py",
+    ),
 }
 # Headings whose blocks no test runs, and why.
 NOT_RUN = {
