@@ -166,7 +166,7 @@ async def rotate_client_secret(request: web.Request) -> web.Response:
     """Only this answer has it. The present secret is taken for `previous_for` more seconds.
 
     Each secret from before is taken until its own end, so a call whose answer was lost can be
-    repeated. At most four of them work at a time. With a `previous_for` of 0, all of them end now.
+    repeated. At most 32 of them work at a time. With a `previous_for` of 0, all of them end now.
     Tokens stay valid until their end, unless `end_tokens` ends all that the client has.
     """
     wanted = await SECRET.read(request) if request.can_read_body else SecretChange()

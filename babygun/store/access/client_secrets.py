@@ -14,8 +14,8 @@ from babygun.errors import Conflict
 from babygun.runtime.identifiers import new_token
 from babygun.store.records import Client, PreviousSecret
 
-MOST_REPLACED = 4
-"""Secrets before the present one that are taken at the same time."""
+MOST_REPLACED = 32
+"""Secrets before the present one that are taken at the same time: a month of daily new ones."""
 # The form of a Client.secret_hash. No secret has it.
 _NO_SECRET = f"sha256:{bytes(16).hex()}:{bytes(32).hex()}"
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
+from babygun.errors import EtcdError
 from babygun.etcd import Compare, Txn, absent, modified_at, put
 from babygun.store import codec
 from babygun.store.records import SiteState
@@ -50,7 +51,10 @@ async def put_until(store: Store, key: bytes, state: SiteState, compares: Sequen
     result = await store.client.txn(Txn(compares, [put(key, codec.encode_state(state), lease)]))
     if result.succeeded:
         return result.revision
-    await store.client.revoke(lease)
+    try:
+        await store.client.revoke(lease)
+    except EtcdError:
+        pass  # it ends by itself, with nothing on it
     return 0
 
 

@@ -11,7 +11,7 @@ from babygun.errors import EtcdError, OutcomeUnknown, OutOfSpace
 from babygun.etcd import Txn
 from babygun.runtime.clock import utc_now
 from babygun.store import Store
-from babygun.store.access.client_secrets import verify_secret
+from babygun.store.access.client_secrets import MOST_REPLACED, verify_secret
 from babygun.store.access.clients import (
     create_client,
     get_client,
@@ -243,12 +243,12 @@ async def test_new_secret_works_and_the_one_before_until_its_end(admin: RunningA
     assert (await admin.call("GET", "/tokens", token=new)).status == 200
 
 
-async def test_sixth_secret_within_the_grace_of_four_is_refused_until_one_ends(
+async def test_secret_beyond_the_most_is_refused_until_one_before_ends(
     admin: RunningApi,
 ) -> None:
     client, secret = await admin.client()
     path = f"/clients/{client.id}/secret"
-    for _ in range(4):
+    for _ in range(MOST_REPLACED):
         assert (await admin.call("POST", path)).status == 200
     problem = (await admin.call("POST", path)).problem(409, "conflict")
     assert "The first of them ends at 20" in problem["detail"]

@@ -10,14 +10,14 @@ import pytest
 from babygun.errors import Conflict
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
-from babygun.store.access.client_secrets import hash_of, rotated, verify_secret
+from babygun.store.access.client_secrets import MOST_REPLACED, hash_of, rotated, verify_secret
 from babygun.store.records import Client
 
 NOW = utc_now()
 HOUR = 3600.0  # s
 LATER = NOW + timedelta(hours=1)
-SECRETS = ["one", "two", "three", "four", "five", "six"]
 CLIENT = Client("shop", "shop", ("emails:send",), hash_of("one"), NOW)
+SECRETS = ["one", "two", "three", *(f"secret {number}" for number in range(MOST_REPLACED))]
 
 
 def test_secret_of_no_client_is_always_wrong() -> None:
@@ -51,24 +51,24 @@ def test_each_secret_is_taken_until_its_own_end() -> None:
     assert taken(client, NOW + timedelta(minutes=1)) == ["one", "two", "three"]
     assert taken(client, NOW + timedelta(minutes=2)) == ["one", "three"]
     assert taken(client, LATER) == ["three"]
-    later = given(client, "four", LATER, HOUR)
-    assert taken(later, LATER) == ["three", "four"] and later.earlier == ()
+    later = given(client, SECRETS[3], LATER, HOUR)
+    assert taken(later, LATER) == ["three", SECRETS[3]] and later.earlier == ()
 
 
 def test_all_secrets_before_end_with_a_rotation_without_a_grace() -> None:
     client = given(given(CLIENT, "two", NOW, HOUR), "three", NOW, HOUR)
-    assert taken(given(client, "four", NOW, 0), NOW) == ["four"]
+    assert taken(given(client, SECRETS[3], NOW, 0), NOW) == [SECRETS[3]]
 
 
-def test_fifth_secret_before_is_refused_until_one_has_ended() -> None:
-    client = CLIENT
-    for number, secret in enumerate(SECRETS[1:5]):
+def test_secret_before_beyond_the_most_is_refused_until_one_has_ended() -> None:
+    client, all_taken, newest = CLIENT, SECRETS[: 1 + MOST_REPLACED], SECRETS[1 + MOST_REPLACED]
+    for number, secret in enumerate(all_taken[1:]):
         client = given(client, secret, NOW, HOUR + number)
-    assert taken(client, NOW) == SECRETS[:5]
+    assert taken(client, NOW) == all_taken
     with pytest.raises(Conflict, match=f"ends at {LATER:%Y-%m-%d %H:%M:%S} UTC"):
-        given(client, "six", NOW, HOUR)
-    assert taken(given(client, "six", LATER, HOUR), LATER) == SECRETS[1:]
-    assert taken(given(client, "six", NOW, 0), NOW) == ["six"]
+        given(client, newest, NOW, HOUR)
+    assert taken(given(client, newest, LATER, HOUR), LATER) == [*all_taken[1:], newest]
+    assert taken(given(client, newest, NOW, 0), NOW) == [newest]
 
 
 def test_secret_that_is_there_already_changes_nothing() -> None:
