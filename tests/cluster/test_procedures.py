@@ -75,6 +75,8 @@ def test_sealing_key_is_changed_by_the_page_and_all_replaced_without_a_lost_emai
     [change] = PAGE["The key that seals secrets"]
     assert "scripts/rolling-update --restart\n" in change
     before = containers(cluster)
+    # What an update that broke off has left is in nobody's way.
+    cluster.compose("create", "--no-recreate", "--scale", "worker=4", "worker")
     with Flow(cluster) as flow:
         assert "sealed again" in operator.sh(change)
         flow.reach(30)
@@ -83,7 +85,7 @@ def test_sealing_key_is_changed_by_the_page_and_all_replaced_without_a_lost_emai
     assert flow.settled().doubled == 0
 
 
-def test_update_by_the_page_without_a_change_replaces_nothing(
+def test_update_by_the_page_without_a_change_or_the_new_rights_replaces_nothing(
     operator: Operator, cluster: Cluster
 ) -> None:
     [update] = PAGE["Upgrade, restart, change a setting"]
@@ -94,6 +96,9 @@ def test_update_by_the_page_without_a_change_replaces_nothing(
     assert "users, roles and permissions are as they should be" in cluster.logs("bootstrap")
     assert cluster.served() == served
     cluster.sign_in()  # the first client stays
+    operator.add_file("services: {bootstrap: {command: [sh, -c, 'exit 1']}}\n")
+    assert "bootstrap failed" in operator.sh(f"! {update}")
+    assert containers(cluster) == before
 
 
 def test_authorities_are_rotated_by_the_page_while_mail_flows(
