@@ -20,6 +20,7 @@ from babygun.runtime.clock import utc_now
 from babygun.runtime.settings import Settings
 from babygun.store import Store
 from babygun.store.access.client_rules import MAX_WEIGHT, client_problems
+from babygun.store.access.client_secrets import still_taken
 from babygun.store.access.clients import (
     GRACE,
     MAX_GRACE,
@@ -173,9 +174,8 @@ async def _show(store: Store, client_id: str) -> None:
         ("weight", str(client.weight)),
         ("created", f"{client.created_at:%Y-%m-%d %H:%M}"),
     ]
-    for one in client.replaced:
-        if one.until > utc_now():
-            rows.append(("a previous secret works until", f"{one.until:%Y-%m-%d %H:%M} UTC"))
+    for one in still_taken(client, utc_now()):
+        rows.append(("a previous secret works until", f"{one.until:%Y-%m-%d %H:%M} UTC"))
     print(table(("CLIENT", client.id), rows))
 
 

@@ -169,6 +169,11 @@ def modified_at(key: bytes, revision: int) -> Compare:
     return Compare(wire.compare(_EQUAL_MOD, key, b"\x30" + wire.varint(revision)), key)
 
 
+def unchanged(key: bytes, found: KeyValue | None) -> Compare:
+    """The key is as it was read. ``found``: what was read; None: it was not there."""
+    return modified_at(key, found.mod_revision) if found else absent(key)
+
+
 def value_above(key: bytes, value: bytes) -> Compare:
     """The key exists, and its value comes after this one."""
     return Compare(wire.compare(_GREATER_VALUE, key, b"\x3a" + wire.framed(value)), key)

@@ -36,10 +36,13 @@ def verify_secret(client: Client | None, secret: str, now: datetime) -> TypeGuar
 
     Never, where there is no client. It takes the same time in all cases.
     """
-    hashes = [one.secret_hash for one in _taken(client, now)] if client else []
-    hashes.append(client.secret_hash if client else _NO_SECRET)
-    hashes += [_NO_SECRET] * (1 + MOST_REPLACED - len(hashes))
-    right = [_is_secret_of(secret_hash, secret) for secret_hash in hashes]
+    hashes = list[str]()
+    if client:
+        hashes = [client.secret_hash]
+        hashes += [one.secret_hash for one in still_taken(client, now)]
+    missing = 1 + MOST_REPLACED - len(hashes)
+    hashes += [_NO_SECRET] * missing
+    right = [_is_secret_of(each, secret) for each in hashes]
     return client is not None and any(right)
 
 
@@ -56,7 +59,7 @@ def rotated(
     if secret_hash in (client.secret_hash, *(one.secret_hash for one in client.replaced)):
         return client
     until = now + timedelta(seconds=grace)
-    earlier = _taken(client, now) if grace else ()
+    earlier = still_taken(client, now) if grace else ()
     if len(earlier) >= MOST_REPLACED:
         free = min(one.until for one in earlier)
         raise Conflict(
@@ -73,8 +76,8 @@ def rotated(
     )
 
 
-def _taken(client: Client, now: datetime) -> tuple[PreviousSecret, ...]:
-    """Those before the present one whose end has not come."""
+def still_taken(client: Client, now: datetime) -> tuple[PreviousSecret, ...]:
+    """Its secrets before the present one whose end has not come."""
     return tuple(one for one in client.replaced if now < one.until)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from babygun.errors import LeaseNotFound
-from babygun.etcd import KeyValue, Txn, absent, get, modified_at, put
+from babygun.etcd import KeyValue, Txn, get, put, unchanged
 from babygun.store import codec
 from babygun.store.access.allowance import usage_now
 from babygun.store.keys import range_end
@@ -44,7 +44,7 @@ async def change_usage(
             lease = await store.usage_leases.lease(1)
             result = await store.batcher.submit(
                 Txn(
-                    [modified_at(key, found.mod_revision) if found else absent(key)],
+                    [unchanged(key, found)],
                     [put(key, codec.encode_state(usage), lease)],
                     [get(key)],
                 )

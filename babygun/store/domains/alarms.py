@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from babygun.email.domain_alarms import KEPT, REPEATED, Cause, DomainAlarm
 from babygun.email.reasons import quoted_to_others
-from babygun.etcd import KeyValue, Txn, absent, modified_at, present, put
+from babygun.etcd import KeyValue, Txn, present, put, unchanged
 from babygun.store import codec
 from babygun.store.followed import Followed, read_states
 from babygun.store.store import Store
@@ -46,7 +46,7 @@ async def raise_alarm(
         until=now + KEPT,
     )
     lease = await store.client.grant(round(KEPT.total_seconds()))
-    same = modified_at(key, found.mod_revision) if found else absent(key)
+    same = unchanged(key, found)
     write = put(key, codec.encode_state(alarm), lease)
     result = await store.client.txn(Txn([same, present(store.keys.domain(domain))], [write]))
     unused = found.lease if found and result.succeeded else 0 if result.succeeded else lease

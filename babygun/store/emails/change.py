@@ -30,6 +30,7 @@ from babygun.etcd import (
     get_range,
     modified_at,
     present,
+    unchanged,
 )
 from babygun.store import codec
 from babygun.store.emails import parts
@@ -145,7 +146,7 @@ async def _until_written(
             modified_at(email_key, revision),
             *_unowned(store, transition, found.revision),
             *map(present, needs),
-            *map(_unchanged, watched, others),
+            *map(unchanged, watched, others),
         ]
         if transition.ready and not has_content:
             raise Conflict("the e-mail's content is not kept any more")
@@ -178,10 +179,6 @@ async def _until_written(
             return transition.email
         if time.monotonic() > deadline:
             raise Conflict("the e-mail is changing all the time; try again")
-
-
-def _unchanged(key: bytes, found: KeyValue | None) -> Compare:
-    return modified_at(key, found.mod_revision) if found else absent(key)
 
 
 def _unowned(store: Store, transition: Transition, revision: int) -> list[Compare]:

@@ -18,7 +18,7 @@ from babygun.email.addresses import hash_of, is_hash
 from babygun.email.erasure import is_alone
 from babygun.email.suppression import replaces
 from babygun.errors import LeaseNotFound
-from babygun.etcd import Op, Txn, absent, delete, modified_at, put
+from babygun.etcd import Op, Txn, delete, modified_at, put, unchanged
 from babygun.runtime.clock import utc_now
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
@@ -143,7 +143,7 @@ class _Erasure:
         if keeps:
             key = keys.suppression(client_id, list_name, hash_of(self._mailbox))
             there = await self._store.client.get(key)  # by an earlier erasure
-            compares.append(modified_at(key, there.mod_revision) if there else absent(key))
+            compares.append(unchanged(key, there))
             # The server's words may name the address, and the e-mail is gone.
             bare = replace(codec.decode_suppression(kv.value), email_id=None, reply=None)
             if there is None or replaces(bare, codec.decode_suppression(there.value), utc_now()):

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from babygun.email.reasons import cut, quoted_to_others
 from babygun.email.tries import RecipientResult
 from babygun.errors import EtcdError
-from babygun.etcd import Compare, Txn, absent, modified_at, put
+from babygun.etcd import Compare, Txn, put, unchanged
 from babygun.store import codec
 from babygun.store.records import SiteState
 from babygun.store.settled import Write, settled
@@ -66,7 +66,7 @@ async def replace_until(store: Store, key: bytes, state: S) -> S:
         found = await store.client.get(key)
         if found and found.value == value:
             return state
-        same = modified_at(key, found.mod_revision) if found else absent(key)
+        same = unchanged(key, found)
         return Write(state, lambda: send(same))
 
     async def send(same: Compare) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from babygun.email.addresses import comparable, hash_of
 from babygun.email.model import Email, Recipient, queue_recipients
 from babygun.email.suppression import ALL_MAIL, Suppression
-from babygun.etcd import Compare, absent, modified_at
+from babygun.etcd import Compare, absent, unchanged
 from babygun.store import codec
 from babygun.store.codec import log_unreadable
 from babygun.store.keys import Keys
@@ -92,9 +92,7 @@ async def _find(store: Store, wanted: Sequence[tuple[Email, Sequence[Recipient]]
             if key in counting
         }
         few = keys if len(keys) <= _MOST_COMPARES else ()
-        compares = [
-            modified_at(key, read[key].mod_revision) if key in read else absent(key) for key in few
-        ]
+        compares = [unchanged(key, read.get(key)) for key in few]
         found.append(Found(suppressed, compares))
     return found
 

@@ -14,18 +14,7 @@ from msgspec import Struct
 from babygun.email.addresses import comparable
 from babygun.email.suppression import ALL_MAIL, Suppression, SuppressionReason, replaces
 from babygun.errors import EtcdUnavailable, LeaseNotFound, NotFound, OutcomeUnknown
-from babygun.etcd import (
-    Compare,
-    KeyValue,
-    Op,
-    Txn,
-    absent,
-    get,
-    modified_at,
-    nesting,
-    only_if,
-    put,
-)
+from babygun.etcd import Compare, KeyValue, Op, Txn, get, nesting, only_if, put, unchanged
 from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.runtime.settings import Settings
 from babygun.store import codec
@@ -113,7 +102,7 @@ async def _put(
         try:
             result = await store.client.txn(
                 Txn(
-                    [_unchanged(key, found), *compares],
+                    [unchanged(key, found), *compares],
                     [put(key, codec.encode_state(suppression), lease)],
                     [get(key)],
                 )
@@ -245,7 +234,7 @@ async def _put_page(
         lease = await store.suppression_leases.lease(len(ending)) if ending else 0
         ops: list[Op] = [
             only_if(
-                [_unchanged(key, there.get(key))],
+                [unchanged(key, there.get(key))],
                 put(key, codec.encode_state(new), lease if key in ending else 0),
             )
             for key, new in wanted.items()
@@ -258,7 +247,3 @@ async def _put_page(
         if not result.succeeded:
             raise NotFound(_NO_CLIENT)
         return [key for index, key in enumerate(wanted) if result.done(index)]
-
-
-def _unchanged(key: bytes, found: KeyValue | None) -> Compare:
-    return absent(key) if found is None else modified_at(key, found.mod_revision)

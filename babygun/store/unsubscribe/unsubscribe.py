@@ -10,7 +10,7 @@ from babygun.email.ids import email_id
 from babygun.email.model import client_id_of
 from babygun.email.suppression import Suppression
 from babygun.errors import LeaseNotFound
-from babygun.etcd import Compare, KeyValue, absent, created_at, get, modified_at, put
+from babygun.etcd import Compare, KeyValue, created_at, get, put, unchanged
 from babygun.runtime.identifiers import new_short_id
 from babygun.runtime.metrics import SUPPRESSIONS_WRITTEN
 from babygun.store import codec
@@ -48,9 +48,9 @@ async def unsubscribe(store: Store, what: Subscription) -> bool:
             return False
         if old and _stands(old[0], now):
             return False
-        unchanged = modified_at(key, old[0].mod_revision) if old else absent(key)
+        same = unchanged(key, old[0] if old else None)
         there = created_at(client_key, client[0].create_revision)
-        return Write(True, lambda: send([unchanged, there]))
+        return Write(True, lambda: send([same, there]))
 
     async def send(compares: list[Compare]) -> bool:
         lease = await lease_of(store, suppression, 1)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from babygun.etcd import KeyValue, Txn, absent, get, modified_at, put
+from babygun.etcd import KeyValue, Txn, absent, get, put, unchanged
 from babygun.store import codec
 from babygun.store.followed import Followed, read_states
 from babygun.store.settled import Write, settled, write
@@ -87,7 +87,7 @@ async def _write(store: Store, name: str, *, skipped: bool, by: str) -> Source:
         source = Source(source=name, began=began, skipped=skipped, set_by=by, set_at=now)
         if known and known.source == source:
             return source
-        same = modified_at(key, kv.mod_revision) if kv else absent(key)
+        same = unchanged(key, kv)
         return write(store, Txn([same], [put(key, codec.encode_state(source))]), source)
 
     return await settled(decide)

@@ -15,18 +15,7 @@ from msgspec.structs import replace
 from babygun.email.events import EventType
 from babygun.email.model import client_id_of
 from babygun.errors import Conflict, NotFound, OutOfSpace
-from babygun.etcd import (
-    Compare,
-    Op,
-    Txn,
-    TxnResult,
-    absent,
-    created_at,
-    delete,
-    get,
-    modified_at,
-    put,
-)
+from babygun.etcd import Compare, Op, Txn, TxnResult, created_at, delete, get, put, unchanged
 from babygun.runtime.clock import utc_now
 from babygun.runtime.identifiers import new_token
 from babygun.store import codec
@@ -74,10 +63,8 @@ async def create_webhook(
         created_at=now,
         updated_at=now,
     )
-    of_client, key = (
-        store.keys.client(client_id_of(client_id)),
-        store.keys.webhook_secret(webhook.id),
-    )
+    of_client = store.keys.client(client_id_of(client_id))
+    key = store.keys.webhook_secret(webhook.id)
 
     async def decide(_: bool) -> Webhook | Write[Webhook]:
         known, seen = await _read(store, client_id, get(of_client))
@@ -227,7 +214,7 @@ async def rotate_secret(
         after = WebhookSecret(secret)
         if before:
             after = WebhookSecret(secret, before.secret, utc_now() + ROTATION)
-        same = modified_at(key, found[0].mod_revision) if found else absent(key)
+        same = unchanged(key, found[0] if found else None)
         # Under the client's key, too: a webhook that is deleted gets no secret again.
         compares = [same, store.webhooks.compare(client_id, known)]
         return write(store, Txn(compares, [put(key, codec.encode_state(after))]), after)
